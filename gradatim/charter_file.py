@@ -1,0 +1,194 @@
+"""The file a charter is written in: TOML whose every key has a rule, and knows the line it stands on.
+
+`read` gives the values, checked; whatever is wrong with the file is one CharterError that names file, line and remedy.
+
+Limits: lines are found by reading the file as people write it, one `key = value` a line, under its `[section]` or
+dotted; of a value inside an inline table the line of the table is cited.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from gradatim.errors import CharterError
+from gradatim.types import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class CharterFile:
+    """What the file says: the values of every section that it sets, and the line of every "section.key"."""
+
+    values: dict[str, dict[str, Any]]
+    lines: dict[str, int]
+    digest: Digest
+
+
+def read(path: Path) -> CharterFile:
+    """Reads and checks a charter file; raises CharterError."""
+    data = _bytes(path)
+    text = _decode(path, data)
+    lines = _lines(text)
+    tables = _parse(path, text)
+    _refuse_unknown(path, lines, "", tables)
+    values = {section: _section(path, lines, section, table) for section, table in tables.items()}
+    return CharterFile(values, lines, hashlib.sha256(data).hexdigest())
+
+
+def as_toml(value: Any) -> str:
+    """A value as it would be written in the file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(as_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+# ------------------------------------------------------------------ the rule of every key
+
+Rule = Callable[[Any], Any]
+"""Gives the value as the charter holds it, or raises ValueError saying what it must be."""
+
+
+def _number(low: float, high: float, demand: str, *, ends: bool = True) -> Rule:
+    def rule(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(demand)
+        inside = low <= value <= high if ends else low < value < high
+        if not inside or abs(value) > sys.float_info.max:
+            raise ValueError(demand)
+        return float(value)
+
+    return rule
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
+        raise ValueError('a list of names in quotes, like ["ada", "ben"]')
+    return tuple(value)
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    demand = 'a list of patterns in quotes, like ["/srv/handbooks/*", "cli"]'
+    if not isinstance(value, list) or not all(isinstance(pattern, str) and pattern for pattern in value):
+        raise ValueError(demand)
+    for pattern in value:
+        if not _can_match(pattern):
+            raise ValueError(f'{demand}; "{pattern}" would match nothing: write an absolute path, a URL or "cli"')
+    return tuple(value)
+
+
+def _can_match(pattern: str) -> bool:
+    """Whether a pattern could match an absolute path, a URL or "cli" at all."""
+    return bool(re.match(r"[/*?\[]|[A-Za-z]:[\\/]|http|[a-z]+://", pattern)) or fnmatchcase("cli", pattern)
+
+
+_share = _number(0, 1, "a share between 0 and 1")
+
+RULES: dict[str, dict[str, Rule]] = {
+    "sources": {"allow": _patterns, "deny": _patterns},
+    "gate": {
+        "least_gain": _share,
+        "most_forgetting": _share,
+        "most_lesson_loss": _share,
+        "most_kl": _number(0, math.inf, "a number of nats, 0 or more"),
+        "confidence": _number(0.5, 1, "between 0.5 and 1, like 0.95", ends=False),
+    },
+    "budget": {
+        "seconds": _number(0, math.inf, "a number of seconds above 0", ends=False),
+        "joules": _number(0, math.inf, "a number of joules above 0", ends=False),
+    },
+    "approval": {"required": _flag, "by": _names},
+}
+
+
+# ------------------------------------------------------------------ reading
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CharterError(f"{path}: there is no such charter; name one that exists or make a workspace") from None
+    except OSError as error:
+        raise CharterError(f"{path}: can't be read ({error.strerror}); name a charter file that you may read") from None
+
+
+def _decode(path: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CharterError(f"{path}:{line}: is not UTF-8; re-save the charter as UTF-8") from None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.match(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
+        what, line = (found[1], found[2]) if found else (str(error), None)
+        at = line or text.rstrip("\n").count("\n") + 1
+        raise CharterError(f"{path}:{at}: is not TOML ({what}); mend this line") from None
+
+
+def _lines(text: str) -> dict[str, int]:
+    """The line number of every "section.key", and of every "section"."""
+    lines: dict[str, int] = {}
+    section = ""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if header := re.match(r"\s*\[+\s*([\w.-]+)\s*\]", line):
+            section = header[1]
+            lines.setdefault(section, number)
+        elif assignment := re.match(r"""\s*["']?([\w-]+)["']?\s*(?:\.\s*([\w-]+)\s*)?=""", line):
+            key = ".".join(part for part in (section, assignment[1], assignment[2]) if part)
+            lines.setdefault(key, number)
+    return lines
+
+
+def _section(path: Path, lines: Mapping[str, int], section: str, table: Any) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise CharterError(f"{_at(path, lines, section)}: {section} is a section; write [{section}] on its own line")
+    _refuse_unknown(path, lines, section, table)
+    values = {}
+    for key, value in table.items():
+        try:
+            values[key] = RULES[section][key](value)
+        except ValueError as demand:
+            at = _at(path, lines, f"{section}.{key}")
+            raise CharterError(f"{at}: {key} = {as_toml(value)} must be {demand}") from None
+    return values
+
+
+def _refuse_unknown(path: Path, lines: Mapping[str, int], section: str, table: Iterable[str]) -> None:
+    known = RULES[section] if section else RULES
+    for key in table:
+        if key not in known:
+            at = _at(path, lines, f"{section}.{key}" if section else key)
+            where = f"[{section}] knows the keys" if section else "a charter has the sections"
+            raise CharterError(f"{at}: {key} is unknown; {where} {', '.join(known)}")
+
+
+def _at(path: Path, lines: Mapping[str, int], key: str) -> str:
+    while key and key not in lines:
+        key = key.rpartition(".")[0]
+    return f"{path}:{lines.get(key, 1)}"

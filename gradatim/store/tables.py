@@ -1,0 +1,103 @@
+"""The tables of what happened in use, as SQLAlchemy Core knows them; `migrations/` is what makes them.
+
+A test holds that the two agree. `position` gives every table the order of arrival.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def _position() -> Column[int]:
+    return Column("position", Integer, primary_key=True, autoincrement=True)
+
+
+def _received() -> list[Column[str]]:
+    """Provenance, spread over columns."""
+    return [Column(name, String, nullable=False) for name in ("source", "digest", "added_at")]
+
+
+def _judged() -> list[Column[str] | Column[str | None] | CheckConstraint]:
+    """What became of a record, and why."""
+    return [
+        Column("status", String, nullable=False, index=True),
+        Column("reason", Text),
+        CheckConstraint("status IN ('new', 'studied', 'quarantined')", name="status"),
+    ]
+
+
+documents = Table(
+    "documents",
+    metadata,
+    _position(),
+    Column("id", String, nullable=False, unique=True),
+    Column("title", Text, nullable=False),
+    Column("blob", String, nullable=False),  # digest of the text, which is not kept here
+    *_received(),
+    *_judged(),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    _position(),
+    Column("id", String, nullable=False, unique=True),
+    Column("question", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("release", String, nullable=False),
+    Column("at", String, nullable=False),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    _position(),
+    Column("id", String, nullable=False, unique=True),
+    Column("answer", String, ForeignKey("answers.id")),
+    Column("question", Text, nullable=False),
+    Column("rating", Integer),
+    Column("correction", Text),
+    Column("by", String, nullable=False),
+    *_received(),
+    *_judged(),
+    CheckConstraint("rating IN (-1, 1)", name="rating"),
+)
+
+strategy_outcomes = Table(
+    "strategy_outcomes",
+    metadata,
+    _position(),
+    Column("strategy", String, nullable=False),
+    Column("step", String, nullable=False),
+    Column("gain", Float, nullable=False),
+    Column("at", String, nullable=False),
+    UniqueConstraint("step", "strategy"),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)
