@@ -233,3 +233,16 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.seconds + other.seconds, self.tokens + other.tokens, self.joules + other.joules)
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """The whole story of one step, as `gradatim step` tells it and the ledger keeps it."""
+
+    step: str
+    outcome: Literal["released", "awaiting-approval", "rejected", "inconclusive", "nothing-to-do", "error"]
+    candidates: tuple[Candidate, ...]
+    verdicts: tuple[Verdict, ...]  # one for each candidate, in the same order
+    release: str | None  # id of the release that was made, live or awaiting approval
+    cost: Cost
+    reason: str  # one line: why this outcome; cites the charter's line where a bound decided

@@ -70,6 +70,18 @@ def differences(new: Claim, old: Claim) -> list[Difference]:
     return found
 
 
+def supports(old: Claim, new: Claim) -> bool:
+    """Whether the old claim speaks in part of the same thing and gives every value of the new one, which has some."""
+    if not new.values or not new.words & old.words:
+        return False
+    amounts: dict[object, str] = {}
+    for said in old.values.values():
+        amounts |= claim(said.rpartition(" ")[0]).of("number")  # without its unit
+    return not any(
+        _unmatched(new.of(sort), old.of(sort) | (amounts if sort == "number" else {})) for sort in new.sorts()
+    )
+
+
 def without_names(claimed: Claim, known: frozenset[str]) -> Claim:
     """The claim without the names whose words are all among these: what a question names is no answer to it."""
     kept = {

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 from operator import attrgetter
 
 from gradatim.errors import InputError
@@ -55,20 +55,30 @@ def _sentences(title: str, found: list[Block]) -> Iterator[_Sentence]:
     """Every sentence with its place, in order."""
     headings: list[tuple[int, str]] = []
     lead = ""
-    for block, following in zip(found, [*found[1:], None], strict=True):
+    for block, following in zip_longest(found, found[1:]):
         if block.kind == "heading":
             headings = [heading for heading in headings if heading[0] < block.level] + [(block.level, block.text)]
             lead = ""
             continue
+        if block.kind == "paragraph":
+            lead = ""
         label, text = _without_label(block.text)
         sentences = split_sentences(text)
-        if block.kind == "paragraph":
-            introduces = sentences[-1].endswith(":") and following is not None and following.kind in ("item", "row")
-            lead = sentences.pop().rstrip(": ") if introduces else ""
-        names = [title, *(name for _, name in headings if name != title), lead, label]
-        context = " > ".join(name for name in names if name)
+        context = _context(title, headings, lead, label)
+        if (
+            block.kind == "paragraph"
+            and sentences[-1].endswith(":")
+            and following
+            and following.kind in ("item", "row")
+        ):
+            lead = sentences.pop().rstrip(": ")
         for index, sentence in enumerate(sentences):
             yield _Sentence(sentence, context, opens=index == 0)
+
+
+def _context(title: str, headings: list[tuple[int, str]], lead: str, label: str) -> str:
+    names = [title, *(name for _, name in headings if name != title), lead, label]
+    return " > ".join(name for name in names if name)
 
 
 def _without_label(text: str) -> tuple[str, str]:

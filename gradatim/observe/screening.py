@@ -11,9 +11,10 @@ not a verdict: it is where a person looks. A new edition of a handbook ends ther
 
 Limits: lexical, not semantic. A false sentence about something the trusted passages do not mention is believed; so is
 one that differs by "not", in words that share too little with the trusted ones, or in two values at once (that reads as
-another subject: "room B seats 12" beside "room A seats 10"). Two true sentences that differ in one value may be taken
-for a contradiction when they hardly say anything else. Who speaks is taken from `by` on trust: one person under many
-names is many people.
+another subject: "room B seats 12" beside "room A seats 10"). Falsehoods close to the trusted wording are nearly all
+seen; of short wrong answers to freely worded questions only a small part is. Two true sentences that differ in one
+value may be taken for a contradiction when they say little else. Who speaks is taken from `by` on trust: one person
+under many names is many people.
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gradatim.observe.claims import Claim, claim, differences, in_units_of, name_words, names_in, without_names
+from gradatim.observe.claims import (
+    Claim,
+    claim,
+    differences,
+    in_units_of,
+    name_words,
+    names_in,
+    supports,
+    without_names,
+)
 from gradatim.observe.noise import noise_in, order_in
 from gradatim.observe.topics import Likeness, Topics
 from gradatim.observe.votes import Vote, outvoted
@@ -33,7 +43,10 @@ RESTATES = Likeness(words=3, coverage=0.75, brief=False)
 """A sentence of a document, against a trusted one."""
 
 ANSWERS = Likeness(words=2, coverage=0.4, brief=True)
-"""A question with its correction, which are shorter and in a person's own words."""
+"""A question with its correction, against a trusted sentence: they are shorter, and in a person's own words."""
+
+VOTES = Likeness(words=2, coverage=0.6, brief=True)
+"""Two questions, each with its correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,10 @@ class _Trusted:
     def __init__(self, passages: Sequence[Passage]) -> None:
         self.claims = [claim(passage.text) for passage in passages]
         self.passages = passages
-        self.known = [name_words(f"{passage.context} {passage.text}") for passage in passages]
+        self.contexts = [name_words(passage.context) for passage in passages]
+        self.known = [
+            name_words(passage.text) | context for passage, context in zip(passages, self.contexts, strict=True)
+        ]
         self.topics = Topics(self.claims)
 
     def contradiction(self, new: Claim, about: str, least: Likeness) -> str | None:
@@ -88,15 +104,18 @@ class _Trusted:
         `about` is the question that it answers; a passage that lacks a name of it speaks of something else.
         """
         named = names_in(claim(about))
-        scores = [
-            (self.topics.coverage(new, old), index)
+        alike = [
+            index
             for index, old in enumerate(self.claims)
             if named <= self.known[index] and self.topics.alike(new, old, least)
         ]
-        if not scores:
+        # A short answer is backed by any passage that gives it, a whole sentence by one of its kind.
+        backing = range(len(self.claims)) if about else alike
+        if not alike or any(supports(self.claims[index], new) for index in backing):
             return None
-        index = max(scores)[1]
-        old = without_names(self.claims[index], named)
+        index = max(alike, key=lambda index: self.topics.coverage(new, self.claims[index]))
+        # What a question or the title names is spoken of, and no answer.
+        old = without_names(self.claims[index], named | self.contexts[index]) if about else self.claims[index]
         found = differences(in_units_of(new, old), old)
         if len(found) != 1:
             return None
@@ -133,7 +152,7 @@ def _doubt_feedback(feedback: Sequence[Feedback], trusted: _Trusted) -> dict[str
         else:
             standing.append(item)
     votes = [Vote(item.by, names_in(claim(item.question)), _answer(item)) for item in standing]
-    return doubts | {standing[place].id: reason for place, reason in outvoted(votes, ANSWERS).items()}
+    return doubts | {standing[place].id: reason for place, reason in outvoted(votes, VOTES).items()}
 
 
 def _folded(text: str) -> str:

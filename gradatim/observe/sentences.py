@@ -18,11 +18,9 @@ MAX_WORDS = 80
 _STOP = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[」』”’]*""")
 _OPENING = "\"'“‘«(["
 
-_TITLES = frozenset(
-    "mr mrs ms mx dr prof st rev hon capt sgt lt gen sen rep messrs e.g i.e vs cf viz approx incl".split()
-)
+_TITLES = frozenset("mr mrs ms mx dr prof rev hon capt sgt lt gen sen rep messrs e.g i.e vs cf viz approx incl".split())
 _BEFORE_NUMBERS = frozenset("no nos nr fig figs p pp vol ch sec para ca c ext tel".split())
-_CLOSING = frozenset("inc ltd co corp plc jr sr al dept ave blvd rd bldg".split())
+_CLOSING = frozenset("st inc ltd co corp plc jr sr al dept ave blvd rd bldg".split())
 _CALENDAR = frozenset(
     "jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun".split()
 )

@@ -1,10 +1,10 @@
-"""The values in a sentence: numbers with their units, money, times of day, days, months, and names.
+"""The values in a sentence: numbers with their units, money, times of day, days, months, years, and names.
 
 A name is a run of capitalised words; a sentence's first word begins one only when the next word goes on with it, since
 any word may stand there.
 
-Limits: English words and formats. "Half past three" is not read as a time nor "a fortnight" as a number, and a name of
-one word that opens a sentence is taken for a common word.
+Limits: English words and formats. "Half past three" is not read as a time nor "a fortnight" as a number, any number
+from 1000 to 2099 may be a year, and a name of one word that opens a sentence is taken for a common word.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Token:
 def tokens(text: str) -> list[Token]:
     """The tokens of a text, "9 a.m." as one; a text in capitals is read as if in small letters."""
     text = (text.lower() if text.isupper() else text).replace("per cent", "percent")
+    text = re.sub(rf"\b({'|'.join(v.TITLES)})\.", r"\1", text, flags=re.IGNORECASE)
     parts: list[Token] = []
     position, opens = 0, True
     while found := _TOKEN.search(text, position):
@@ -119,6 +120,8 @@ def _number(found: list[Token], position: int) -> Found:
         said = f"{said} {found[end].text}"
     if unit in v.CURRENCIES:
         return end - position, ("money", (amount, unit)), said
+    if unit not in v.MEASURES and re.fullmatch(r"1\d{3}|20\d{2}", found[position].text) and end == position + 1:
+        return 1, ("year", int(amount)), found[position].text
     dimension, factor = v.MEASURES.get(unit, (unit, 1))
     # The unit's own token is not taken: it stays a word of the sentence, since it says what is spoken of.
     return end - position, (f"number {dimension}".strip(), round(amount * factor, 6)), said
