@@ -57,8 +57,6 @@ def as_toml(value: Any) -> str:
     return str(value)
 
 
-# ------------------------------------------------------------------ the rule of every key
-
 Rule = Callable[[Any], Any]
 """Gives the value as the charter holds it, or raises ValueError saying what it must be."""
 
@@ -119,9 +117,6 @@ RULES: dict[str, dict[str, Rule]] = {
     },
     "approval": {"required": _flag, "by": _names},
 }
-
-
-# ------------------------------------------------------------------ reading
 
 
 def _bytes(path: Path) -> bytes:

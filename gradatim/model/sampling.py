@@ -1,7 +1,7 @@
 """Sample from the bank: rows on different adapters in one decode batch.
 
 The token prefix that all prompts share (a few-shot preamble, a system message) is run once per adapter and its
-cache repeated; finished rows leave the batch. Greedy when `temperature` is 0.
+cache repeated, equal prompts are run once for all their samples, and finished rows leave the batch. Greedy when `temperature` is 0.
 
 Limits: the batch is formed at the start; new prompts wait for the next one. In bf16 a row's logits can differ in
 the last bits with the size of its batch, so that a near-tie may fall either way; in fp32 rows are independent of
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,42 +66,66 @@ def _sample_batch(
     decoding: Decoding,
     generator: torch.Generator,
 ) -> list[list[int]]:
-    model, device = bank.base.model, bank.base.device
+    device = bank.base.device
     ends = torch.tensor(sorted(bank.base.chat.end_tokens | set(decoding.stop)), device=device)
-    prefix = common_prefix(prompts)
-    cache = _prefix_cache(bank, prompts[0][:prefix], names) if prefix else None
-    ids_RT, mask_RT, positions_RT = _left_padded([prompt[prefix:] for prompt in prompts], prefix, device)
+    cache, hidden_RD, mask_RT, positions_R = _prefill(bank, prompts, names)
     alive = torch.arange(len(prompts), device=device)
     replies: list[list[int]] = [[] for _ in prompts]
-    for _ in range(decoding.max_tokens):
-        with bank.rows([names[i] for i in alive.tolist()]):
-            out = model(
-                input_ids=ids_RT,
-                attention_mask=mask_RT,
-                position_ids=positions_RT,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-        cache = out.past_key_values
-        chosen_R = _choose(out.logits[:, -1].float(), decoding, generator)
+    for made in range(1, decoding.max_tokens + 1):
+        chosen_R = _choose(bank.base.head(hidden_RD).float(), decoding, generator)
         running_R = ~torch.isin(chosen_R, ends)
         for row, token, running in zip(alive.tolist(), chosen_R.tolist(), running_R.tolist(), strict=True):
             if running:
                 replies[row].append(token)
-        if not bool(running_R.any()):
+        if made == decoding.max_tokens or not bool(running_R.any()):
             break
         if not bool(running_R.all()):
             kept = running_R.nonzero().squeeze(1)
             cache.batch_select_indices(kept)
-            alive, chosen_R, mask_RT, positions_RT = alive[kept], chosen_R[kept], mask_RT[kept], positions_RT[kept]
-        ids_RT = chosen_R[:, None]
+            alive, chosen_R, mask_RT, positions_R = alive[kept], chosen_R[kept], mask_RT[kept], positions_R[kept]
         mask_RT = torch.cat([mask_RT, mask_RT.new_ones(len(mask_RT), 1)], dim=1)
-        positions_RT = positions_RT[:, -1:] + 1
+        positions_R = positions_R + 1
+        with bank.rows([names[i] for i in alive.tolist()]):
+            out = bank.base.backbone(
+                input_ids=chosen_R[:, None],
+                attention_mask=mask_RT,
+                position_ids=positions_R[:, None],
+                past_key_values=cache,
+                use_cache=True,
+            )
+        hidden_RD = out.last_hidden_state[:, -1].contiguous()
     return replies
 
 
-def _prefix_cache(bank: AdapterBank, prefix: list[int], names: list[str | None]) -> object:
+def _prefill(
+    bank: AdapterBank, prompts: list[list[int]], names: list[str | None]
+) -> tuple[Any, Tensor, Tensor, Tensor]:
+    """Run the prompts: cache, last hidden state [R, D], attention mask [R, T] and last position [R] of each row.
+
+    Rows with the same prompt and adapter are computed once, the prefix common to all prompts once per adapter.
+    """
+    device = bank.base.device
+    keys = [(name, tuple(prompt)) for name, prompt in zip(names, prompts, strict=True)]
+    distinct = list(dict.fromkeys(keys))
+    distinct_names = [name for name, _ in distinct]
+    prefix = common_prefix([prompt for _, prompt in distinct])
+    cache = _prefix_cache(bank, list(distinct[0][1][:prefix]), distinct_names) if prefix else None
+    ids_RT, mask_RT, positions_RT = _left_padded([prompt[prefix:] for _, prompt in distinct], prefix, device)
+    with bank.rows(distinct_names):
+        out = bank.base.backbone(
+            input_ids=ids_RT,
+            attention_mask=mask_RT,
+            position_ids=positions_RT,
+            past_key_values=cache,
+            use_cache=True,
+        )
+    where = {key: row for row, key in enumerate(distinct)}
+    rows = torch.tensor([where[key] for key in keys], device=device)
+    out.past_key_values.batch_select_indices(rows)
+    return out.past_key_values, out.last_hidden_state[rows, -1], mask_RT[rows], positions_RT[rows, -1]
+
+
+def _prefix_cache(bank: AdapterBank, prefix: list[int], names: list[str | None]) -> Any:
     """The key–value cache of the prefix, computed once per distinct adapter and repeated for its rows."""
     distinct = list(dict.fromkeys(names))
     ids = torch.tensor([prefix] * len(distinct), device=bank.base.device)
@@ -110,7 +135,7 @@ def _prefix_cache(bank: AdapterBank, prefix: list[int], names: list[str | None])
     return cache
 
 
-def _left_padded(prompts: list[list[int]], prefix: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _left_padded(prompts: Sequence[Sequence[int]], prefix: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, attention mask over prefix and prompt, and positions; shorter prompts are padded on the left."""
     width = max(len(prompt) for prompt in prompts)
     ids = torch.zeros(len(prompts), width, dtype=torch.long)
@@ -118,7 +143,7 @@ def _left_padded(prompts: list[list[int]], prefix: int, device: torch.device) ->
     positions = torch.zeros(len(prompts), width, dtype=torch.long)
     for row, prompt in enumerate(prompts):
         gap = width - len(prompt)
-        ids[row, gap:] = torch.tensor(prompt, dtype=torch.long)
+        ids[row, gap:] = torch.tensor(list(prompt), dtype=torch.long)
         mask[row, prefix : prefix + gap] = 0
         positions[row, gap:] = torch.arange(prefix, prefix + len(prompt))
     return ids.to(device), mask.to(device), positions.to(device)

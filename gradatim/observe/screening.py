@@ -83,9 +83,6 @@ def _by_document(passages: Iterable[Passage]) -> dict[str, list[Passage]]:
     return documents
 
 
-# ------------------------------------------------------------------ against what is trusted
-
-
 class _Trusted:
     """The trusted passages, ready to be compared with."""
 
@@ -130,9 +127,6 @@ def _doubt_document(passages: Sequence[Passage], trusted: _Trusted) -> str | Non
         if contradiction := trusted.contradiction(claim(passage.text), "", RESTATES):
             return contradiction
     return None
-
-
-# ------------------------------------------------------------------ feedback
 
 
 def _doubt_feedback(feedback: Sequence[Feedback], trusted: _Trusted) -> dict[str, str]:
