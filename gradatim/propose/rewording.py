@@ -20,7 +20,9 @@ from gradatim.writing.facts import Fact, leans
 from gradatim.writing.questions import title_of
 from gradatim.writing.words import content_words, is_number, words
 
-_MONEY = re.compile(r"[$€£]|\b(?:pounds?|dollars?|euros?|pence|cents?|crowns?|shillings?|francs?|florins?|yen|rupees?)\b")
+_MONEY = re.compile(
+    r"[$€£]|\b(?:pounds?|dollars?|euros?|pence|cents?|crowns?|shillings?|francs?|florins?|yen|rupees?)\b"
+)
 _CLOCK = re.compile(r"\d:\d\d|\b(?:am|pm|a\.m|p\.m|o'clock|noon|midnight)\b")
 _OPENERS = ("What about", "Tell me about", "What is said about", "What do you know about")
 _PLACES = frozenset("in at to from near into of".split())
@@ -63,9 +65,7 @@ def turned(material: Material, chance: random.Random, each: int = 12) -> list[St
             rest = re.sub(r"\s+", " ", clause.replace(fact.text, "", 1)).strip()
             front = f"{asker} {rest[:1].lower()}{rest[1:]}?"
             prompt = front if chance.random() < 0.5 else clause.replace(fact.text, asker.lower(), 1) + "?"
-            examples.append(
-                StudyExample(reword(prompt, material.thesaurus, chance), passage.text, "qa", passage.id)
-            )
+            examples.append(StudyExample(reword(prompt, material.thesaurus, chance), passage.text, "qa", passage.id))
     return examples
 
 

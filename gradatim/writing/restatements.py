@@ -19,14 +19,24 @@ _PLAIN = re.compile(r"[a-z][a-z' -]{2,24}")
 
 
 def write_restatements(
-    bank: AdapterBank, passages: Sequence[Passage], *, each: int, seed: int, advance: Callable[[int], None] | None = None
+    bank: AdapterBank,
+    passages: Sequence[Passage],
+    *,
+    each: int,
+    seed: int,
+    advance: Callable[[int], None] | None = None,
 ) -> list[tuple[str, str]]:
     """(passage id, restatement) pairs that passed `faithful`."""
     return _write(bank, passages, fewshot.RESTATEMENT, "Other words:", each, seed, advance)
 
 
 def write_implications(
-    bank: AdapterBank, passages: Sequence[Passage], *, each: int, seed: int, advance: Callable[[int], None] | None = None
+    bank: AdapterBank,
+    passages: Sequence[Passage],
+    *,
+    each: int,
+    seed: int,
+    advance: Callable[[int], None] | None = None,
 ) -> list[tuple[str, str]]:
     """(passage id, implication) pairs that passed `faithful`."""
     return _write(bank, passages, fewshot.IMPLICATION, "So:", each, seed, advance)
@@ -37,7 +47,12 @@ def write_thesaurus(
 ) -> dict[str, list[str]]:
     """Other words the model has for the common words of the passages."""
     common = sorted(
-        {word for passage in passages for word in words(passage.text) if word.islower() and len(word) > 3 and is_content(word)}
+        {
+            word
+            for passage in passages
+            for word in words(passage.text)
+            if word.islower() and len(word) > 3 and is_content(word)
+        }
         - {word for passage in passages for word in words(passage.text) if is_number(word)}
     )
     prompts = [f"{fewshot.OTHER_WORDS}word: {word} ->" for word in common]

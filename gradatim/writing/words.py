@@ -15,7 +15,9 @@ FUNCTION_WORDS = frozenset(
     must may might can could will would shall should before after during only also more most least very own such same
     until upon per about out off again once other another some because since though""".split()
 )
-_EMPTY_WORDS = frozenset("name called kind type thing way happen many much long time people person get use make".split())
+_EMPTY_WORDS = frozenset(
+    "name called kind type thing way happen many much long time people person get use make".split()
+)
 _NUMBER_WORDS = frozenset(
     """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand half dozen""".split()

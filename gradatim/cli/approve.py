@@ -1,0 +1,29 @@
+"""`gradatim approve`: a person's yes to a release that waits for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gradatim.cli.approvals import decide
+from gradatim.cli.options import DEFAULT_WORKSPACE, ReasonOption, ReleaseArgument, WorkspaceOption, opened, words
+from gradatim.cli.reported import Result
+
+
+def approve(
+    release: ReleaseArgument,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who approves: one whom the charter names.")],
+    reason: ReasonOption = "",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> Result:
+    """Approve a release that awaits approval, and make it live.
+
+    JSON: {"release", "live", "by"}
+    """
+    by = words(by, "name after --by")
+    with opened(workspace) as here:
+        approved = decide(here, release, by, approving=True, reason=reason)
+        here.registry.promote(approved.id, reason=reason or "approved", by=by)
+    data = {"release": approved.id, "live": True, "by": by}
+    return Result(data, lambda to: to.print(f"release {approved.id[:12]} is approved and live"))

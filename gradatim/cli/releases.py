@@ -1,0 +1,61 @@
+"""`gradatim releases`: every release, and which one is live."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gradatim.cli.approvals import said, was_live
+from gradatim.cli.options import DEFAULT_WORKSPACE, WorkspaceOption, opened
+from gradatim.cli.reported import Result
+from gradatim.cli.tables import short, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gradatim.workspace import Workspace
+
+
+def releases(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> Result:
+    """List the releases, oldest first, and the moves between them.
+
+    JSON: {"live", "releases": [{"id", "parent", "step", "adapters", "created_at", "state"}],
+    "history": [{"kind", "release", "reason", "by", "at"}]}
+    """
+    with opened(workspace) as here:
+        data = {
+            "live": here.registry.live_id(),
+            "releases": [
+                {
+                    "id": release.id,
+                    "parent": release.parent,
+                    "step": release.step,
+                    "adapters": list(release.adapters),
+                    "created_at": release.created_at,
+                    "state": _state(here, release.id),
+                }
+                for release in here.registry.releases()
+            ],
+            "history": [asdict(move) for move in here.registry.history()],
+        }
+    return Result(data, partial(_show, data))
+
+
+def _state(workspace: Workspace, release: str) -> str:
+    """What stands in the way of a release, or what became of it."""
+    if release == workspace.registry.live_id():
+        return "live"
+    if was_live(workspace, release):
+        return "was live"
+    return said(workspace).get(release, "never live")
+
+
+def _show(data: dict[str, Any], to: Console) -> None:
+    rows = [
+        (short(each["id"]), each["state"], each["step"] or "-", short(each["parent"]), each["created_at"])
+        for each in data["releases"]
+    ]
+    to.print(table("", ("release", "state", "step", "parent", "made at"), rows))
+    moves = [(move["at"], move["kind"], short(move["release"]), move["by"], move["reason"]) for move in data["history"]]
+    to.print(table("", ("at", "move", "release", "by", "reason"), moves))

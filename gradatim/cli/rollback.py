@@ -1,0 +1,34 @@
+"""`gradatim rollback`: back to what was served before."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gradatim.cli.approvals import was_live
+from gradatim.cli.options import DEFAULT_WORKSPACE, ByOption, ReasonOption, WorkspaceOption, opened, person
+from gradatim.cli.reported import Result
+from gradatim.errors import InputError
+
+
+def rollback(
+    release: Annotated[
+        str | None, typer.Argument(metavar="RELEASE", help="Where to go back to. By default, what was live before.")
+    ] = None,
+    by: ByOption = "",
+    reason: ReasonOption = "",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> Result:
+    """Go back to a release that was live before, at once, even while a step runs.
+
+    JSON: {"live", "was"}
+    """
+    with opened(workspace) as here:
+        was = here.registry.live_id()
+        target = here.registry.get(release).id if release else None
+        if target and not was_live(here, target):
+            raise InputError(f"Release {target[:12]} was never live: `gradatim promote` or `gradatim approve` it")
+        live = here.registry.rollback(target, reason=reason, by=person(by))
+    data = {"live": live.id, "was": was}
+    return Result(data, lambda to: to.print(f"release {live.id[:12]} is live again (it was {was[:12]})"))

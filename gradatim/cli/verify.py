@@ -1,0 +1,31 @@
+"""`gradatim verify`: is every stored byte still what was signed?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gradatim.cli.options import DEFAULT_WORKSPACE, WorkspaceOption
+from gradatim.cli.reported import Result
+from gradatim.errors import IntegrityError
+
+
+def verify(
+    trusted: Annotated[
+        Path | None,
+        typer.Option(metavar="CHECKPOINT", help="A copy of ledger/checkpoint, kept elsewhere."),
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> Result:
+    """Hold every byte of the workspace against its signed ledger, without changing anything; exit 2 if one differs.
+
+    JSON: {"ok", "entries", "head", "problem"}
+    """
+    from gradatim.ledger.verify import verify_workspace
+
+    found = verify_workspace(workspace, trusted)
+    line = f"ok: {found.entries} entries, head {found.head}" if found.ok else f"PROBLEM: {found.problem}"
+    return Result(asdict(found), lambda to: to.print(line), 0 if found.ok else IntegrityError.exit_code)

@@ -1,0 +1,111 @@
+"""What a step works with: the base and its bank, the live minds, and what is computed once and kept.
+
+The base is loaded when the first unfinished phase needs it, so a step that was killed after its last phase finishes
+without it. The base's replies to the suite and to the replay prompts are kept in the user's cache under the digests of
+model and prompts, because they are the same for every workspace on that base.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from gradatim.charter import Charter
+from gradatim.judge.measure import MAX_SKILL_REPLY
+from gradatim.judge.skills import SkillQuestion
+from gradatim.learn.replay import base_replies, replay_prompts
+from gradatim.model.adapter import Adapter
+from gradatim.model.answering import answer
+from gradatim.model.bank import AdapterBank
+from gradatim.model.base import default_cache, load_base
+from gradatim.model.routing import Gate, Router, features
+from gradatim.progress import Progress
+from gradatim.release.answering import check_base, load_minds
+from gradatim.store.canonical import canonical, digest_of
+from gradatim.store.durable import replace
+from gradatim.types import Candidate, Digest, Release, StudyExample
+from gradatim.watch.cost import Meter
+from gradatim.workspace import Workspace
+
+
+class Workbench:
+    """Everything heavy, loaded on first use."""
+
+    def __init__(self, workspace: Workspace, charter: Charter, meter: Meter, progress: Progress) -> None:
+        self.workspace, self.charter, self.meter, self.progress = workspace, charter, meter, progress
+        self.live: Release = workspace.registry.live()
+
+    @cached_property
+    def bank(self) -> AdapterBank:
+        self.progress.say(f"loading {self.workspace.base['source']}")
+        base = load_base(self.workspace.base["source"])
+        check_base(base, self.live.base)
+        return AdapterBank(base)
+
+    @cached_property
+    def live_router(self) -> Router:
+        return load_minds(self.bank, self.workspace.adapters, self.live.adapters)
+
+    def ask_live(self, questions: Sequence[str]) -> list[str]:
+        """What the model as it is served says; the bare base without adapters if nothing was ever released."""
+        return answer(self.bank, self.live_router, list(questions), advance=self.progress.advance)
+
+    def router_with(self, candidate: Candidate) -> Router:
+        """The live minds and the candidate's, as they would be served together."""
+        return load_minds(self.bank, self.workspace.adapters, (*self.live.adapters, candidate.adapter))
+
+    def suite_replies(self, suite: Sequence[SkillQuestion]) -> list[str]:
+        """The bare base's reply to each question of the suite."""
+        asked = [question.question for question in suite]
+        return self._kept(asked, MAX_SKILL_REPLY, lambda: answer(
+            self.bank, Router(self.bank, {}), asked, max_tokens=MAX_SKILL_REPLY, advance=self.progress.advance
+        ))  # fmt: skip
+
+    def replay(self, count: int) -> tuple[StudyExample, ...]:
+        """The first `count` replay prompts of an even spread over the file, with the base's replies."""
+        prompts = replay_prompts()
+        chosen = prompts[:: max(1, len(prompts) // count)][:count]
+
+        def make() -> list[str]:
+            said = {e.prompt: e.target for e in base_replies(self.bank, chosen, self.progress.advance)}
+            return [said.get(prompt, "") for prompt in chosen]
+
+        replies = self._kept(chosen, 0, make)
+        return tuple(
+            StudyExample(prompt, reply, "replay", None) for prompt, reply in zip(chosen, replies, strict=True) if reply
+        )
+
+    def fit_gate(self, study: Sequence[StudyExample], earlier: Sequence[str], most: int = 320) -> Gate:
+        """A gate that opens for the study questions and stays shut for unrelated and earlier ones."""
+        mine = list(dict.fromkeys(example.prompt for example in study))
+        mine = mine[:: max(1, len(mine) // most)]
+        self.progress.phase("gate", None)
+        return Gate.fit(features(self.bank, mine), features(self.bank, [*replay_prompts(), *earlier]))
+
+    def store(self, adapter: Adapter, gate: Gate | None, scratch: Path) -> Digest:
+        """Save a trained adapter, with its gate, under its digest."""
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            adapter.save(Path(folder), base=str(self.workspace.base["source"]))
+            if gate is not None:
+                gate.save(Path(folder))
+            return self.workspace.adapters.add(Path(folder))
+
+    def out_of_budget(self) -> bool:
+        """Whether the step has spent its seconds or joules."""
+        spent, budget = self.meter.cost(), self.charter.budget
+        return spent.seconds > budget.seconds or spent.joules > budget.joules
+
+    def _kept(self, prompts: Sequence[str], limit: int, make: Callable[[], list[str]]) -> list[str]:
+        key = digest_of(canonical([self.live.base, str(self.bank.base.dtype), limit, list(prompts)]))
+        file = default_cache() / "replies" / f"{key}.json"
+        if file.is_file():
+            kept = json.loads(file.read_text("utf-8"))
+            if isinstance(kept, list) and len(kept) == len(prompts):
+                return [str(reply) for reply in kept]
+        replies = make()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace(file, json.dumps(replies).encode())
+        return replies

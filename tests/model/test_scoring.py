@@ -1,0 +1,47 @@
+"""Scores are sums of the plain model's log-probabilities, whatever the batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gradatim.model.bank import AdapterBank
+from gradatim.model.packing import Pair
+from gradatim.model.scoring import score
+from tests.model.reference import PEFT_IS_BEHIND, alone, random_pairs, trained, with_peft
+from tests.tiny import TINY, tiny_base
+
+
+@pytest.mark.filterwarnings(PEFT_IS_BEHIND)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("kind", list(TINY))
+def test_a_score_is_the_sum_of_log_probabilities(kind: str, attention: str) -> None:
+    bank = AdapterBank(tiny_base(kind, attention=attention))
+    adapter = trained(bank, "a")
+    pairs = [*random_pairs(0, 40, 6), *random_pairs(1, 40, 6)]  # more than one batch, two openings
+    with torch.no_grad():
+        for name, model in ((None, TINY[kind](attention=attention)), ("a", with_peft(kind, adapter))):
+            expected = torch.stack([alone(model, pair).sum() for pair in pairs])
+            torch.testing.assert_close(score(bank, pairs, name), expected, rtol=1e-6, atol=1e-5)
+
+
+def test_a_score_does_not_depend_on_company_or_order() -> None:
+    bank = AdapterBank(tiny_base())
+    pairs = random_pairs(2, 15, 4)
+    together = score(bank, pairs, None)
+    torch.testing.assert_close(score(bank, pairs[::-1], None).flip(0), together, rtol=0, atol=1e-5)
+    torch.testing.assert_close(score(bank, pairs, None, batch=4), together, rtol=0, atol=1e-5)
+    each = torch.cat([score(bank, [pair], None) for pair in pairs])
+    torch.testing.assert_close(each, together, rtol=0, atol=1e-5)
+    assert not together.requires_grad
+
+
+def test_a_long_pair_and_an_empty_target_have_scores() -> None:
+    bank = AdapterBank(tiny_base(max_position_embeddings=512))
+    long = Pair(tuple(range(3, 303)), (5, 6, 7))
+    got = score(bank, [long, Pair((5,), ())], None)
+    with torch.no_grad():
+        assert float(got[0]) == pytest.approx(float(alone(bank.base.model, long).sum()), abs=1e-4)
+    assert float(got[1]) == 0
+    assert score(bank, [Pair((5,), ())], None).tolist() == [0]
+    assert score(bank, [], None).shape == (0,)
