@@ -101,6 +101,7 @@ def observe(bench: Workbench) -> Evidence:
         (*screened.passages, *(correction.passage for correction in correction_passages(corrections))),
         corrections,
         quarantined,
+        tuple(item.id for item in screened.feedback if item.id not in doubted),
     )
 
 
@@ -398,14 +399,13 @@ def watch(
 ) -> Cost:
     """Settle the records (what was not learnt stays new, for another try), remember what the strategy achieved, and add up the cost."""
     records = bench.workspace.records
+    documents = {record.id for record in records.documents()}
     for item in evidence.quarantined:
-        records.mark_documents([item.record], "quarantined", item.reason)
-        records.mark_feedback([item.record], "quarantined", item.reason)
+        mark = records.mark_documents if item.record in documents else records.mark_feedback
+        mark([item.record], "quarantined", item.reason)
     if decision.outcome in ("released", "awaiting-approval", "nothing-to-do"):
-        doubted = {item.record for item in evidence.quarantined}
-        settled = [record.feedback.id for record in records.feedback("new") if record.feedback.id not in doubted]
         records.mark_documents([document.id for document in evidence.documents], "studied")
-        records.mark_feedback(settled, "studied")
+        records.mark_feedback(list(evidence.feedback), "studied")
     if candidates and candidates[0].strategy != RAW:
         records.add_outcome(candidates[0].strategy, step, verdicts[0].checks[0].estimate)
     return _whole_cost(bench, step)

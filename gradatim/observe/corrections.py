@@ -7,6 +7,8 @@ words becomes a second passage.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +17,7 @@ from gradatim.types import Feedback, Passage
 from gradatim.writing.words import stems, words
 
 CONTEXT = "What people said"
-_ALIKE = 0.4
+_SHARED, _ALIKE = 2, 0.4  # words in common, and their share of the shorter one by inverse frequency
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,22 @@ class Correction:
 
 def correction_passages(feedback: Sequence[Feedback]) -> tuple[Correction, ...]:
     """The accepted corrections, grouped."""
+    corrections = [item for item in feedback if item.correction]
+    bags = {item.id: stems(f"{item.question} {item.correction}") for item in corrections}
+    frequency = Counter(stem for bag in bags.values() for stem in bag)
+
+    def weight(bag: frozenset[str]) -> float:
+        """What every correction says, the subject above all, tells little about which is meant."""
+        return sum(math.log((len(corrections) + 1) / (frequency[stem] + 0.5)) for stem in bag)
+
+    def alike(first: Feedback, second: Feedback) -> bool:
+        a, b = bags[first.id], bags[second.id]
+        smaller = min(weight(a), weight(b))
+        return len(a & b) >= _SHARED and smaller > 0 and weight(a & b) / smaller >= _ALIKE
+
     groups: list[list[Feedback]] = []
-    for item in feedback:
-        if not item.correction:
-            continue
-        home = next((group for group in groups if any(_alike(item, other) for other in group)), None)
+    for item in corrections:
+        home = next((group for group in groups if any(alike(item, other) for other in group)), None)
         if home is None:
             groups.append([item])
         else:
@@ -53,8 +66,3 @@ def _sentence(item: Feedback) -> str:
     if len(words(text)) >= 4:
         return text if text[-1] in ".!?" else text + "."
     return f"{item.question.rstrip('? ')}: {text}."
-
-
-def _alike(first: Feedback, second: Feedback) -> bool:
-    a, b = (stems(f"{item.question} {item.correction}") for item in (first, second))
-    return bool(a and b) and len(a & b) / min(len(a), len(b)) >= _ALIKE

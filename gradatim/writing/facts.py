@@ -104,7 +104,7 @@ def _extent(matches: list[re.Match[str]], index: int) -> tuple[int, int]:
     """First and last word of the fact around word `index`."""
 
     def touching(left: int, right: int) -> bool:
-        return 0 <= left and right < len(matches) and matches[right].start() - matches[left].end() <= 1
+        return left >= 0 and right < len(matches) and matches[right].start() - matches[left].end() <= 1
 
     def is_name(i: int) -> bool:
         return matches[i].group()[0].isupper() and matches[i].start() > 0

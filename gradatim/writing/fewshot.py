@@ -27,10 +27,6 @@ Title: Acme IT. Text: Broken laptops are sent to a workshop. It is in Leeds, clo
 Answer: Leeds
 Question: In which city are broken laptops repaired?
 
-Title: City Museum. Text: Visitors must leave their bags in the green lockers near the entrance.
-Answer: green lockers
-Question: Where should people put their bags?
-
 """
 
 EXAM_QUESTION = """Title: Northgate Pool. Text: The pool is heated to 28 degrees from May to September.
@@ -44,10 +40,6 @@ Question: Who is in charge of the table for exchanging seeds?
 Title: Station Cafe. Text: Guests get a free refill with a blue cup.
 Answer: blue cup
 Question: What do you need to have to get more coffee for nothing?
-
-Title: Firm. Text: The firm has a second office. It was opened in Turin last year.
-Answer: Turin
-Question: In what city can the firm's second office be found?
 
 Title: Chess Club. Text: Each game is limited to 90 minutes, and late players lose points.
 Answer: 90 minutes
