@@ -397,7 +397,7 @@ def watch(
     candidates: Sequence[Candidate],
     verdicts: Sequence[Verdict],
 ) -> Cost:
-    """Settle the records (what was not learnt stays new, for another try), remember what the strategy achieved, and add up the cost."""
+    """Settle the records (what was not learnt stays new), remember what the strategy achieved, add up the cost."""
     records = bench.workspace.records
     documents = {record.id for record in records.documents()}
     for item in evidence.quarantined:

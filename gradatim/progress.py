@@ -29,3 +29,6 @@ class Silent:
 
     def say(self, text: str) -> None:
         return
+
+
+SILENT = Silent()

@@ -15,7 +15,7 @@ from gradatim import phases
 from gradatim.charter import Charter
 from gradatim.journal import Journal
 from gradatim.judge.exam import Exam
-from gradatim.progress import Progress, Silent
+from gradatim.progress import SILENT, Progress
 from gradatim.types import Candidate, Cost, Diagnosis, Evidence, StepReport, StudySet, Verdict
 from gradatim.watch.cost import Meter
 from gradatim.workbench import Workbench
@@ -32,7 +32,10 @@ class StepOptions:
     seed: int = 0
 
 
-def take_step(workspace: Workspace, options: StepOptions = StepOptions(), progress: Progress = Silent()) -> StepReport:
+NO_OPTIONS = StepOptions()
+
+
+def take_step(workspace: Workspace, options: StepOptions = NO_OPTIONS, progress: Progress = SILENT) -> StepReport:
     """Take one step, or finish the one that was interrupted.
 
     Raises CharterError, WorkspaceError (another step is running), ModelError and IntegrityError. Whatever the outcome,

@@ -13,7 +13,7 @@ from gradatim.ledger import Ledger
 from gradatim.store.blobs import Blobs
 from gradatim.types import Diagnosis, Weakness
 
-WEAK = Diagnosis((Weakness("p:1", 4, 1, "Who?", "Nobody"),), ("p:2",), 8, 5)
+WEAK = Diagnosis((Weakness("p:1", 4, 1, "Who?", "Nobody"),), ("p:2",), (), 8, 5)
 
 
 @pytest.fixture

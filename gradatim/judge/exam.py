@@ -1,8 +1,8 @@
 """The sealed exam: questions about new passages that nothing outside this room sees before the verdict.
 
 They are written with other worked examples and another seed than the study questions and kept when they point at their
-passage; a person's own questions about a document go before all written ones. What leaves the room is a set of fingerprints, so that study material can be kept clear
-of the exam without being shown it.
+passage; a person's own questions about a document go before all written ones. What leaves the room is a set of
+fingerprints, so that study material can be kept clear of the exam without being shown it.
 
 Limits: the same base writes the study questions and the exam, so both share its blind spots. A small model's questions
 often ask beside the fact they were written for, so a right reply means that the right passage was recalled and the

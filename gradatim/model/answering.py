@@ -20,7 +20,7 @@ def answer(
     max_tokens: int = MAX_ANSWER,
     advance: Callable[[int], None] | None = None,
 ) -> list[str]:
-    """A greedy reply to each question. `of_base`, where given, is what the bare base replies to each: used, not redone."""
+    """A greedy reply to each question. `of_base`, where given, holds the bare base's replies: used, not redone."""
     names = router.route(questions)
     asked = [i for i, name in enumerate(names) if name is not None or of_base is None]
     prompts = [bank.base.chat.prompt(questions[i]) for i in asked]

@@ -42,7 +42,7 @@ def grouped_attention(
         shaped = scores.view(rows, groups, heads // groups, queries, -1)
         scores = (shaped + attention_mask[:, :, None, :, : key_RKLD.shape[2]]).view_as(scores)
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value_RKLD.dtype)
-    mixed = torch.matmul(weights, value_RKLD).view(rows, heads, queries, size)
+    mixed = torch.matmul(weights, value_RKLD).view(rows, heads, queries, -1)
     return mixed.transpose(1, 2).contiguous(), None
 
 

@@ -226,6 +226,8 @@ def _convert(file: Path, folder: Path) -> None:
 
 def _refuse_unsupported(model: Any, source: str) -> None:
     """Try what scoring relies on: the logits are head(hidden states), and nothing but attention mixes positions."""
+    if not getattr(model, "_supports_sdpa", False):  # older code: biases by place in the row, which packing breaks
+        raise ModelError(f"{source}: {type(model).__name__} takes no attention mask of ours: give another model.")
     probe = {"input_ids": torch.arange(4)[None], "attention_mask": torch.ones(1, 4, dtype=torch.long)}
     with torch.no_grad():
         logits = model(**probe).logits

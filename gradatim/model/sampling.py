@@ -1,7 +1,8 @@
 """Sample from the bank: rows on different adapters in one decode batch.
 
 The token prefix that all prompts share (a few-shot preamble, a system message) is run once per adapter and its
-cache repeated, equal prompts are run once for all their samples, and finished rows leave the batch. Greedy when `temperature` is 0.
+cache repeated, equal prompts are run once for all their samples, and finished rows leave the batch. Greedy when
+`temperature` is 0.
 
 Limits: the batch is formed at the start; new prompts wait for the next one. In bf16 a row's logits can differ in
 the last bits with the size of its batch, so that a near-tie may fall either way; in fp32 rows are independent of
@@ -157,7 +158,9 @@ def _left_padded(prompts: Sequence[Sequence[int]], prefix: int, device: torch.de
 def _choose(logits_RV: Tensor, decoding: Decoding, generator: torch.Generator) -> Tensor:
     if decoding.temperature <= 0:
         return logits_RV.argmax(dim=-1)
-    likely_RK, tokens_RK = logits_RV.topk(min(NUCLEUS, logits_RV.shape[-1]), dim=-1)  # sorting the whole vocabulary is slow
+    likely_RK, tokens_RK = logits_RV.topk(
+        min(NUCLEUS, logits_RV.shape[-1]), dim=-1
+    )  # sorting the whole vocabulary is slow
     total_R1 = torch.logsumexp(logits_RV / decoding.temperature, dim=-1, keepdim=True)
     probabilities_RK = torch.exp(likely_RK / decoding.temperature - total_R1)
     if decoding.top_p < 1:

@@ -1,8 +1,9 @@
 """Edit strategies: named mixtures of study material, and the choice among them by what they achieved.
 
 A strategy is a few makers in a row. After each step its gain on sealed questions is recorded; the next step takes the
-one with the highest upper confidence bound (UCB1, Auer et al. 2002), starting from the gains measured when the
-strategies were tuned, counted as a few observations each. So the vetted one is taken first, and left when it disappoints.
+one with the highest upper confidence bound (UCB1, Auer et al. 2002), starting from prior gains, counted as a few
+observations each. So the vetted one is taken first, and left when it disappoints. Only the first prior is near a
+measured gain; the other two are guesses that keep these strategies behind it until evidence says otherwise.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ STRATEGIES: dict[str, tuple[Maker, ...]] = {
     "rewrite": (own_questions, restatements, implications, cloze),
 }
 
-TUNED_GAIN = {"mixed": 0.70, "interview": 0.65, "rewrite": 0.40}
-_TUNED_WEIGHT = 4
+PRIOR_GAIN = {"mixed": 0.70, "interview": 0.65, "rewrite": 0.40}
+_PRIOR_WEIGHT = 4
 _EXPLORATION = 0.25
 
 
@@ -68,11 +69,11 @@ def choose_strategy(outcomes: Iterable[tuple[str, float]]) -> str:
     gains: dict[str, list[float]] = defaultdict(list)
     for strategy, gain in outcomes:
         gains[strategy].append(gain)
-    total = sum(len(gains[name]) + _TUNED_WEIGHT for name in STRATEGIES)
+    total = sum(len(gains[name]) + _PRIOR_WEIGHT for name in STRATEGIES)
 
     def bound(name: str) -> float:
-        count = len(gains[name]) + _TUNED_WEIGHT
-        mean = (TUNED_GAIN[name] * _TUNED_WEIGHT + sum(gains[name])) / count
+        count = len(gains[name]) + _PRIOR_WEIGHT
+        mean = (PRIOR_GAIN[name] * _PRIOR_WEIGHT + sum(gains[name])) / count
         return mean + _EXPLORATION * math.sqrt(2 * math.log(total) / count)
 
     return max(STRATEGIES, key=bound)

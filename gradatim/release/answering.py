@@ -11,14 +11,17 @@ from gradatim.model.answering import answer
 from gradatim.model.bank import AdapterBank
 from gradatim.model.base import Base, load_base
 from gradatim.model.routing import GATE_FILE, Gate, Router
-from gradatim.progress import Progress, Silent
+from gradatim.progress import SILENT, Progress
 from gradatim.release.registry import Registry
 from gradatim.store.adapters import Adapters
 from gradatim.types import Digest, Release
 
 
 def load_minds(bank: AdapterBank, adapters: Adapters, digests: Sequence[Digest]) -> Router:
-    """Put stored adapters into the bank under their digests, and route among them. Raises IntegrityError, ModelError."""
+    """Put stored adapters into the bank under their digests, and route among them.
+
+    Raises IntegrityError for bytes that are not their digest's, ModelError for an adapter of another base.
+    """
     gates: dict[str, Gate | None] = {}
     for digest in digests:
         folder = adapters.path(digest)
@@ -32,8 +35,8 @@ def check_base(base: Base, expected: Digest) -> None:
     """Raises IntegrityError when the model at hand is not the one the release was made on."""
     if base.digest != expected:
         raise IntegrityError(
-            f"The model at {base.source} is not the one this workspace was made with (digest {base.digest[:12]} instead "
-            f"of {expected[:12]}): put the former one back, or run `gradatim init` in a new folder."
+            f"The model at {base.source} is not the one this workspace was made with (digest {base.digest[:12]} "
+            f"instead of {expected[:12]}): put the former one back, or run `gradatim init` in a new folder."
         )
 
 
@@ -66,7 +69,7 @@ class Answerer:
         self._router = load_minds(self.bank, self._adapters, release.adapters)
         self.release = release
 
-    def ask(self, questions: Sequence[str], progress: Progress = Silent()) -> list[str]:
+    def ask(self, questions: Sequence[str], progress: Progress = SILENT) -> list[str]:
         """A greedy answer to each question."""
         progress.phase("ask", len(questions))
         return answer(self.bank, self._router, questions, advance=progress.advance)
