@@ -21,6 +21,7 @@ from gradatim.model.adapter import Adapter
 from gradatim.observe.corrections import Correction, correction_passages
 from gradatim.observe.passages import split_passages
 from gradatim.observe.screening import screen
+from gradatim.observe.standing import standing_passages
 from gradatim.propose import Material, admit, build, choose_strategy
 from gradatim.propose.filters import fingerprint
 from gradatim.store.canonical import digest_of
@@ -98,7 +99,10 @@ def observe(bench: Workbench) -> Evidence:
     corrections = tuple(item for item in screened.feedback if item.correction)
     return Evidence(
         tuple(document for document in documents if document.id not in doubted),
-        (*screened.passages, *(correction.passage for correction in correction_passages(corrections))),
+        (
+            *standing_passages(screened.passages),
+            *(correction.passage for correction in correction_passages(corrections)),
+        ),
         corrections,
         quarantined,
         tuple(item.id for item in screened.feedback if item.id not in doubted),
@@ -120,11 +124,11 @@ def diagnose_weakness(bench: Workbench, evidence: Evidence, seed: int) -> Diagno
     if not evidence.passages:
         return Diagnosis((), (), (), 0, 0)
     passages = evidence.passages
-    bench.progress.phase("diagnose: writing questions", 8 * 3 * len(passages))
+    bench.progress.phase("diagnose: writing questions", 12 * 3 * len(passages))
     facts = find_facts(bench.bank, passages)
-    bench.meter.add_tokens(30 * 8 * 3 * len(passages))
+    bench.meter.add_tokens(30 * 12 * 3 * len(passages))
     written = write_questions(
-        bench.bank, passages, facts, each=8, style="study", seed=seed, temperature=0.9, advance=bench.progress.advance
+        bench.bank, passages, facts, each=12, style="study", seed=seed, temperature=0.9, advance=bench.progress.advance
     )
     bench.progress.phase("diagnose: which passage does each point at", None)
     questions, _ = attribute(bench.bank, passages, written)

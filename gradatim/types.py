@@ -159,7 +159,7 @@ class TrainingPlan:
     rank: int = 16
     alpha: float = 32.0
     learning_rate: float = 2e-3
-    tokens: int = 90_000  # positions to train on at most, replays and padding included
+    tokens: int = 100_000  # positions to train on at most, replays and padding included
     batch_tokens: int = 400
     openings: float = 0.6  # share of examples that show only the opening of their target
     guarded: bool = True  # replay, KL to the base, and a router; False is the control

@@ -8,7 +8,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.routing import Router
 from gradatim.model.sampling import Decoding, sample
 
-MAX_ANSWER = 48
+MAX_ANSWER = 80
 
 
 def answer(

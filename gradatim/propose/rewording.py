@@ -28,7 +28,7 @@ _OPENERS = ("What about", "Tell me about", "What is said about", "What do you kn
 _PLACES = frozenset("in at to from near into of".split())
 
 
-def cloze(material: Material, chance: random.Random, each: int = 6) -> list[StudyExample]:
+def cloze(material: Material, chance: random.Random, each: int = 3) -> list[StudyExample]:
     """The passage with a fact or a word blanked out."""
     examples = []
     for passage, facts in zip(material.passages, material.facts, strict=True):
@@ -41,7 +41,7 @@ def cloze(material: Material, chance: random.Random, each: int = 6) -> list[Stud
     return examples
 
 
-def keywords(material: Material, chance: random.Random, each: int = 16) -> list[StudyExample]:
+def keywords(material: Material, chance: random.Random, each: int = 6) -> list[StudyExample]:
     """A question word that fits a fact, and some of the passage's words."""
     examples = []
     for index, (passage, facts) in enumerate(zip(material.passages, material.facts, strict=True)):
@@ -55,7 +55,7 @@ def keywords(material: Material, chance: random.Random, each: int = 16) -> list[
     return examples
 
 
-def turned(material: Material, chance: random.Random, each: int = 12) -> list[StudyExample]:
+def turned(material: Material, chance: random.Random, each: int = 6) -> list[StudyExample]:
     """The clause that holds a fact, turned into a question for it: in place, or with the question word in front."""
     examples = []
     for passage, facts in zip(material.passages, material.facts, strict=True):

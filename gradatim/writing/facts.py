@@ -20,7 +20,8 @@ from gradatim.writing.words import is_content, is_number, normalised
 
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _NUMBER_BONUS, _NAME_BONUS = 12.0, 10.0
-_LEANING = re.compile(r"(?:It|They|He|She|Its|Their|His|Her|This|That|These|Those|Such|Whoever)\b")
+_LONG = 26  # words
+_LEANING = re.compile(r"(?:It|They|He|She|Its|Their|His|Her|This|That|These|Those|Such)\b(?! who\b)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,12 @@ def standing(passages: Sequence[Passage], index: int) -> str:
 
 
 def find_facts(bank: AdapterBank, passages: Sequence[Passage], most: int = 3) -> list[list[Fact]]:
-    """Up to `most` facts of each passage, the most telling first."""
+    """Up to `most` facts of each passage, the most telling first; half as many again where it is long."""
     found = []
     for index, passage in enumerate(passages):
         previous = passages[index - 1].text if index else ""
         surprisal = _word_surprisal(bank, f"{passage.context}. {previous}".strip() + " ", passage.text)
-        found.append(_choose(passage, surprisal, most))
+        found.append(_choose(passage, surprisal, most if len(surprisal) <= _LONG else most + most // 2 + 1))
     return found
 
 
