@@ -17,7 +17,8 @@ from gradatim.errors import InputError
 from gradatim.judge import Exam, Thresholds, answered_in_context, skill_suite, verdict, write_exam
 from gradatim.judge.measure import measure, right
 from gradatim.learn import Trainee, train
-from gradatim.model.adapter import Adapter
+from gradatim.model.adapter import Adapter, ModuleShape
+from gradatim.model.bank import AdapterBank
 from gradatim.observe.corrections import Correction, correction_passages
 from gradatim.observe.passages import split_passages
 from gradatim.observe.screening import screen
@@ -243,7 +244,7 @@ def learn(
     trainees = [
         Trainee(
             name,
-            bench.bank.add(name, Adapter(bench.bank.shapes(), p.rank, p.alpha, "cpu").initialise(seed)),
+            bench.bank.add(name, Adapter(_shapes(bench.bank, p), p.rank, p.alpha, "cpu").initialise(seed)),
             study.examples,
             p,
             replay if p.guarded else (),
@@ -262,6 +263,11 @@ def learn(
         study_digest = bench.workspace.blobs.put_json(study)
         candidates.append(Candidate(name, study.strategy, p, study_digest, digest, log.curve(), log.tokens))
     return tuple(candidates)
+
+
+def _shapes(bank: AdapterBank, plan: TrainingPlan) -> list[ModuleShape]:
+    blocks = bank.base.model.config.num_hidden_layers
+    return bank.shapes(range(plan.lowest_layer, blocks) if plan.lowest_layer else None)
 
 
 def _earlier_questions(workspace: Workspace) -> list[str]:

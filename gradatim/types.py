@@ -162,6 +162,7 @@ class TrainingPlan:
     tokens: int = 100_000  # positions to train on at most, replays and padding included
     batch_tokens: int = 400
     openings: float = 0.6  # share of examples that show only the opening of their target
+    lowest_layer: int = 0  # transformer blocks below it get no adapter
     guarded: bool = True  # replay, KL to the base, and a router; False is the control
     seed: int = 0
 

@@ -14,8 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gradatim.types import Passage
-from gradatim.writing.facts import leans
-from gradatim.writing.words import words
+from gradatim.writing.words import leans, words
 
 MOST_WORDS = 45
 

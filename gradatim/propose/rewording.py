@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 
 from gradatim.propose.base import Material
 from gradatim.types import StudyExample
-from gradatim.writing.facts import Fact, leans
+from gradatim.writing.facts import Fact
 from gradatim.writing.questions import title_of
-from gradatim.writing.words import content_words, is_number, words
+from gradatim.writing.words import content_words, is_number, leans, words
 
 _MONEY = re.compile(
     r"[$€£]|\b(?:pounds?|dollars?|euros?|pence|cents?|crowns?|shillings?|francs?|florins?|yen|rupees?)\b"

@@ -16,12 +16,11 @@ import torch
 
 from gradatim.model.bank import AdapterBank
 from gradatim.types import Passage
-from gradatim.writing.words import is_content, is_number, normalised
+from gradatim.writing.words import is_content, is_number, leans, normalised
 
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _NUMBER_BONUS, _NAME_BONUS = 12.0, 10.0
 _LONG = 26  # words
-_LEANING = re.compile(r"(?:It|They|He|She|Its|Their|His|Her|This|That|These|Those|Such)\b(?! who\b)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +31,6 @@ class Fact:
     text: str
     before: str  # the word before it, lower case, "" at the start
     following: str  # the rest of the passage after it
-
-
-def leans(text: str) -> bool:
-    """Whether a sentence opens with a pronoun, and so needs the one before it to be understood."""
-    return bool(_LEANING.match(text))
 
 
 def standing(passages: Sequence[Passage], index: int) -> str:

@@ -23,6 +23,7 @@ _NUMBER_WORDS = frozenset(
     eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand half dozen""".split()
 )
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_LEANING = re.compile(r"(?:It|They|He|She|Its|Their|His|Her|This|That|These|Those|Such)\b(?! who\b)")
 _SUFFIXES = ("'s", "ing", "ed", "es", "s", "ly")
 
 
@@ -67,3 +68,8 @@ def stems(text: str, without: frozenset[str] = frozenset()) -> frozenset[str]:
     """Stems of the words that carry meaning, less those in `without`."""
     found = {stem(word) for word in content_words(text) if word.lower() not in _EMPTY_WORDS}
     return frozenset(found) - without
+
+
+def leans(text: str) -> bool:
+    """Whether a sentence opens with a pronoun, and so needs the one before it to be understood."""
+    return bool(_LEANING.match(text))

@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertLMHeadModel, GraniteConfig, GraniteForCausalLM, T5Config
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    GraniteConfig,
+    GraniteForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    MptConfig,
+    MptForCausalLM,
+    T5Config,
+)
 from transformers import T5ForConditionalGeneration as T5Model
 
 from gradatim.errors import ModelError
@@ -175,14 +185,13 @@ def test_pickles_are_never_read(tmp_path: Path) -> None:
 
 
 def test_code_in_the_folder_is_never_run_nor_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked(prompt: str = "") -> str:
-        raise AssertionError(f"asked on the terminal: {prompt}")
-
-    monkeypatch.setattr("builtins.input", asked)
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda prompt="": asked.append(prompt) or "y")
     folder = saved(tmp_path / "model", tiny_llama())
     change_config(model_type="mine", auto_map={"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"})(folder)
     (folder / "code.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'sprung')!r})\nclass C: ...\nclass M: ...\n")
     assert "custom code" in refusal(folder, tmp_path)
+    assert asked == []
     assert not (tmp_path / "sprung").exists()
 
 
@@ -190,6 +199,12 @@ SMALL: dict[str, Any] = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidde
 OTHERS: dict[str, Callable[[], Any]] = {
     "output head rescales": lambda: GraniteForCausalLM(
         GraniteConfig(**SMALL, intermediate_size=32, logits_scaling=2.0)
+    ),
+    "positions by place in the row": lambda: MptForCausalLM(
+        MptConfig(vocab_size=VOCABULARY, d_model=32, n_layers=1, n_heads=2)
+    ),
+    "recurrent": lambda: MambaForCausalLM(
+        MambaConfig(vocab_size=VOCABULARY, hidden_size=32, state_size=4, num_hidden_layers=1)
     ),
     "output head transforms": lambda: BertLMHeadModel(BertConfig(**SMALL, intermediate_size=32, is_decoder=True)),
     "encoder and decoder": lambda: T5Model(

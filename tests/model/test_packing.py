@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradatim.model.attention import NAME
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair, common_prefix, fill, pack, pack_groups
 from gradatim.model.scoring import log_probabilities
@@ -100,12 +101,12 @@ def test_pack_is_one_group() -> None:
 
 
 @pytest.mark.parametrize(("shared", "row_tokens"), [(7, 40), (0, 30), (12, 256)])
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("kernel", ["sdpa", "eager", NAME])
 @pytest.mark.parametrize("kind", list(TINY))
 def test_packed_pairs_have_the_log_probabilities_and_gradients_of_each_alone(
-    kind: str, attention: str, shared: int, row_tokens: int
+    kind: str, kernel: str, shared: int, row_tokens: int
 ) -> None:
-    bank = AdapterBank(tiny_base(kind, attention=attention))
+    bank = AdapterBank(tiny_base(kind, attention=kernel))
     adapter = trained(bank, "a")
     pairs = random_pairs(3, 9, shared)
     packed = pack(pairs, row_tokens)

@@ -9,9 +9,10 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
+from gradatim.model.attention import NAME
 from gradatim.model.bank import AdapterBank
 from gradatim.model.base import Base
-from gradatim.model.sampling import Decoding, sample
+from gradatim.model.sampling import NUCLEUS, Decoding, sample
 from tests.model.reference import PEFT_IS_BEHIND, greedy_alone, random_ids, trained, with_peft
 from tests.tiny import TINY, VOCABULARY, tiny_base
 
@@ -43,12 +44,12 @@ def bank_of(kind: str, **settings: Any) -> AdapterBank:
 
 
 @pytest.mark.filterwarnings(PEFT_IS_BEHIND)
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("kernel", ["sdpa", "eager", NAME])
 @pytest.mark.parametrize("kind", list(TINY))
-def test_greedy_replies_are_those_of_generate_with_peft(kind: str, attention: str) -> None:
-    bank = bank_of(kind, attention=attention)
-    models = {name: with_peft(kind, adapter, attention=attention) for name, adapter in bank.adapters.items()}
-    plain = TINY[kind](attention=attention)
+def test_greedy_replies_are_those_of_generate_with_peft(kind: str, kernel: str) -> None:
+    bank = bank_of(kind, attention=kernel)
+    models = {name: with_peft(kind, adapter, attention=kernel) for name, adapter in bank.adapters.items()}
+    plain = TINY[kind](attention=kernel)
     assert common_replies(bank, plain) < 0.5  # the adapters matter
     for case, prompts in PROMPTS.items():
         names = [NAMES[i % 3] for i in range(len(prompts))]
@@ -157,6 +158,7 @@ def next_token(bank: AdapterBank, temperature: float) -> Tensor:
     with bank.rows(["a"]), torch.no_grad():
         logits = bank.base.model(torch.tensor([OPENING])).logits[0, -1]
     probabilities: Tensor = (logits / temperature).softmax(-1)
+    probabilities[probabilities.argsort(descending=True)[NUCLEUS:]] = 0
     return probabilities
 
 
@@ -169,6 +171,7 @@ def assert_frequencies(tokens: list[int], expected: Tensor) -> None:
     """A chi-square test at one in ten thousand; tokens expected less than five times are counted together."""
     counts = torch.bincount(torch.tensor(tokens), minlength=VOCABULARY).double()
     wanted = expected.double() / expected.double().sum() * len(tokens)
+    assert counts[wanted == 0].sum() == 0
     rare = wanted < 5
     observed = torch.cat([counts[~rare], counts[rare].sum()[None]])
     predicted = torch.cat([wanted[~rare], wanted[rare].sum()[None]])
