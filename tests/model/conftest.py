@@ -1,4 +1,4 @@
-"""What the tests of the model share: one thread, and the bundled model loaded once."""
+"""What the tests of the model share: one thread, our attention kernel, and the bundled model loaded once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from gradatim.model import attention
 from gradatim.model.base import Base, load_base
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
+def one_thread_and_our_kernel() -> Iterator[None]:
     """Tiny matrices are multiplied faster, and always in the same order, by one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    attention.register()
     yield
     torch.set_num_threads(before)
 

@@ -1,4 +1,4 @@
-"""A process that takes steps in forked children, and dies on command: `python -m tests.step.driver CACHE`.
+"""A process that takes steps in forked children, and dies on command: `python -m tests.step.driver`.
 
 Imports are paid for once; a child loads the tiny model itself, as a fresh start would. Each line on stdin is a request,
 each line on stdout says how its child ended. What a child does is a real step, with three things made small or fixed:
@@ -49,9 +49,14 @@ WORK = {
 def main() -> None:
     torch.set_num_threads(1)
     _make_small()
-    print(json.dumps({"ready": True}), flush=True)
+    _reply({"ready": True})
     for line in sys.stdin:
-        print(json.dumps(_run(json.loads(line))), flush=True)
+        _reply(_run(json.loads(line)))
+
+
+def _reply(what: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 def _make_small() -> None:

@@ -1,0 +1,88 @@
+"""Questions: written for a fact, kept when they point at its passage and do not give it away."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gradatim.model.bank import AdapterBank
+from gradatim.model.packing import Pair
+from gradatim.types import Passage, Question
+from gradatim.writing import questions as module
+from gradatim.writing.facts import Fact, find_facts
+from gradatim.writing.fewshot import complete
+from gradatim.writing.questions import accepted_answers, attribute, title_of, write_questions
+from gradatim.writing.words import words
+
+
+@pytest.mark.parametrize(
+    ("fact", "accepted"),
+    [
+        ("40 dollars", ("40 dollars", "40")),
+        ("seven guests", ("seven guests", "seven")),
+        ("Mrs. Tamsin Vole", ("Mrs. Tamsin Vole", "Vole")),
+        ("blue cup", ("blue cup",)),
+    ],
+)
+def test_accepted_answers(fact: str, accepted: tuple[str, ...]) -> None:
+    assert accepted_answers(Fact("p", fact, "", "")) == accepted
+
+
+def test_the_title_is_the_first_part_of_the_context(passages: list[Passage]) -> None:
+    assert title_of(passages[0]) == "Mill rules"
+
+
+@pytest.mark.parametrize("style", ["study", "exam"])
+def test_written_questions_are_different_and_belong_to_a_fact(
+    bank: AdapterBank, passages: list[Passage], style: module.Style
+) -> None:
+    facts = find_facts(bank, passages)
+    advanced: list[int] = []
+    made = write_questions(bank, passages, facts, each=3, style=style, seed=1, advance=advanced.append)
+    assert sum(advanced) == 3 * sum(map(len, facts))
+    assert len({question.text for question in made}) == len({question.id for question in made}) == len(made)
+    accepted = {(fact.passage, accepted_answers(fact)) for found in facts for fact in found}
+    for question in made:
+        assert question.text.endswith("?")
+        assert len(words(question.text)) >= 4
+        assert (question.passage, question.accepted) in accepted
+    assert made == write_questions(bank, passages, facts, each=3, style=style, seed=1)
+
+
+def test_a_completion_is_one_line_and_repeats_with_its_seed(bank: AdapterBank) -> None:
+    prompts = ["Answer: five\nQuestion:", "word: mill ->"] * 2
+    lines = [complete(bank, prompts, max_tokens=12, temperature=0.9, seed=seed) for seed in (1, 1, 2)]
+    assert lines[0] == lines[1] != lines[2]
+    assert all("\n" not in line for line in lines[0])
+
+
+def asked(text: str, passage: str, *accepted: str) -> Question:
+    return Question(f"{passage} {text}", text, accepted or ("nowhere",), passage)
+
+
+def test_a_question_is_kept_where_the_model_expects_it_most(
+    bank: AdapterBank, passages: list[Passage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a scripted likelihood: that of a question after the passage which shares most words with it."""
+
+    def by_words(bank: AdapterBank, pairs: list[Pair], adapter: str | None) -> torch.Tensor:
+        texts = [[set(words(bank.base.chat.text(list(ids)).lower())) for ids in (p.prompt, p.target)] for p in pairs]
+        return torch.tensor([float(len(prompt & target)) for prompt, target in texts])
+
+    monkeypatch.setattr(module, "score", by_words)
+    mine = asked("When does the mill at Orrin open?", "d:0", "5:30")
+    moved = asked("How high is the yearly fee members pay?", "d:0", "5:30")
+    telling = asked("Is the mill at Orrin open at 5:30?", "d:0", "5:30")
+    kept, dropped = attribute(bank, passages, [mine, moved, telling])
+    assert kept == [mine]
+    assert dropped == {"points at another passage": 1, "gives the answer away": 1}
+
+
+def test_attribution_follows_the_models_likelihood(bank: AdapterBank, passages: list[Passage]) -> None:
+    questions = [asked(text, p.id) for p in passages for text in ("Who runs the mill?", "What is the fee?")]
+    kept, dropped = attribute(bank, passages, questions)
+    assert len(kept) + sum(dropped.values()) == len(questions)
+    by_text = [question.text for question in kept]
+    assert len(by_text) == len(set(by_text)) == 2  # of the same question for three passages, one is at home
+    assert attribute(bank, passages[:1], questions[:2]) == (questions[:2], {})  # no rival
+    assert attribute(bank, passages, []) == ([], {})
