@@ -47,7 +47,8 @@ def take_step(workspace: Workspace, options: StepOptions = NO_OPTIONS, progress:
             return StepReport("", "nothing-to-do", (), (), None, Cost(), "No new document or correction is waiting.")
         inputs = {"options": asdict(options), "charter": charter.digest, "live": workspace.registry.live_id()}
         run = Journal.begin_or_resume(workspace.ledger, workspace.blobs, inputs)
-        bench = Workbench(workspace, charter, meter, progress)
+        live = workspace.registry.get(run.inputs["live"])
+        bench = Workbench(workspace, charter, meter, progress, live)
         return _walk(run, bench, StepOptions(**run.inputs["options"]))
 
 

@@ -34,9 +34,9 @@ from gradatim.workspace import Workspace
 class Workbench:
     """Everything heavy, loaded on first use."""
 
-    def __init__(self, workspace: Workspace, charter: Charter, meter: Meter, progress: Progress) -> None:
+    def __init__(self, workspace: Workspace, charter: Charter, meter: Meter, progress: Progress, live: Release) -> None:
         self.workspace, self.charter, self.meter, self.progress = workspace, charter, meter, progress
-        self.live: Release = workspace.registry.live()
+        self.live = live  # as the step began: one that was killed after promoting must not build on its own release
 
     @cached_property
     def bank(self) -> AdapterBank:

@@ -34,7 +34,7 @@ def words(text: str) -> list[str]:
 
 def normalised(text: str) -> str:
     """Lower case, words and digits only, single spaces: how replies are compared."""
-    return re.sub(r"[^\w]+|_", " ", text.lower()).strip()
+    return re.sub(r"[\W_]+", " ", text.lower()).strip()
 
 
 def contains(reply: str, accepted: Iterable[str]) -> bool:

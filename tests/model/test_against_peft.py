@@ -38,9 +38,10 @@ BATCHES = {
 }
 
 
-@pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "trained"])
+@pytest.mark.parametrize(
+    ("attention", "fresh"), [("sdpa", True), ("sdpa", False), ("eager", True)], ids=["sdpa", "sdpa-trained", "eager"]
+)
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=list(BATCHES))
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("kind", list(TINY))
 def test_training_gives_the_losses_and_weights_of_peft(kind: str, attention: str, batch: Batch, fresh: bool) -> None:
     base = tiny_base(kind, attention=attention)

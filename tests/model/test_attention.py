@@ -70,7 +70,7 @@ def test_the_kernel_is_the_one_that_runs(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_values_may_have_another_size_than_keys() -> None:
-    sizes = {"v_head_dim": 12, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "q_lora_rank": 8, "kv_lora_rank": 8}
+    sizes = {"v_head_dim": 6, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "q_lora_rank": 8, "kv_lora_rank": 8}
     logits = []
     for kernel in (NAME, "eager"):
         config: Any = DeepseekV3Config(

@@ -17,10 +17,10 @@ from transformers import (
     BertLMHeadModel,
     GraniteConfig,
     GraniteForCausalLM,
-    MambaConfig,
-    MambaForCausalLM,
     MptConfig,
     MptForCausalLM,
+    RecurrentGemmaConfig,
+    RecurrentGemmaForCausalLM,
     T5Config,
 )
 from transformers import T5ForConditionalGeneration as T5Model
@@ -186,7 +186,12 @@ def test_pickles_are_never_read(tmp_path: Path) -> None:
 
 def test_code_in_the_folder_is_never_run_nor_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda prompt="": asked.append(prompt) or "y")
+
+    def say_yes(prompt: str = "") -> str:
+        asked.append(prompt)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", say_yes)
     folder = saved(tmp_path / "model", tiny_llama())
     change_config(model_type="mine", auto_map={"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"})(folder)
     (folder / "code.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'sprung')!r})\nclass C: ...\nclass M: ...\n")
@@ -203,8 +208,8 @@ OTHERS: dict[str, Callable[[], Any]] = {
     "positions by place in the row": lambda: MptForCausalLM(
         MptConfig(vocab_size=VOCABULARY, d_model=32, n_layers=1, n_heads=2)
     ),
-    "recurrent": lambda: MambaForCausalLM(
-        MambaConfig(vocab_size=VOCABULARY, hidden_size=32, state_size=4, num_hidden_layers=1)
+    "recurrent": lambda: RecurrentGemmaForCausalLM(
+        RecurrentGemmaConfig(**SMALL | {"num_hidden_layers": 3}, intermediate_size=48, lru_width=32)
     ),
     "output head transforms": lambda: BertLMHeadModel(BertConfig(**SMALL, intermediate_size=32, is_decoder=True)),
     "encoder and decoder": lambda: T5Model(

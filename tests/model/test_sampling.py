@@ -76,12 +76,12 @@ def test_greedy_replies_are_those_of_merged_weights(bank: AdapterBank) -> None:
 
 @pytest.mark.slow
 def test_the_bundled_model_replies_as_it_does_alone(bundled: Base) -> None:
-    questions = ["What is the capital of France?", "Who wrote Hamlet?", "What is 2 + 2?", "Name a colour."]
+    questions = ["What is the capital of France?", "Who wrote Hamlet?", "What is 2 + 2?"]
     prompts = [bundled.chat.prompt(question) for question in questions]
-    expected = [greedy_alone(bundled.model, prompt, 24) for prompt in prompts]
+    expected = [greedy_alone(bundled.model, prompt, 12) for prompt in prompts]
     bank = AdapterBank(bundled)
     try:
-        got = sample(bank, prompts, None, Decoding(max_tokens=24))
+        got = sample(bank, prompts, None, Decoding(max_tokens=12))
     finally:
         bank.detach()
     assert got == expected

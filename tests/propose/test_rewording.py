@@ -35,9 +35,9 @@ def test_a_seed_reproduces(maker: Maker, material: Material) -> None:
 
 def test_how_many_of_each_kind(material: Material) -> None:
     chance = random.Random(0)
-    assert len(cloze(material, chance)) == 6 * 3
-    assert len(keywords(material, chance)) == 16 * 3
-    assert len(turned(material, chance)) == 12 * 2  # only where there is a fact
+    assert len(cloze(material, chance, each=6)) == 6 * 3
+    assert len(keywords(material, chance, each=16)) == 16 * 3
+    assert len(turned(material, chance, each=12)) == 12 * 2  # only where there is a fact
     assert {example.kind for example in cloze(material, chance)} == {"cloze"}
     assert cloze(Material((), ()), chance) == []
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from gradatim.model.bank import AdapterBank
 from gradatim.types import Passage
-from gradatim.writing.facts import _TOKEN, _choose, _word_surprisal, find_facts, leans, standing
-from gradatim.writing.words import is_content
+from gradatim.writing.facts import _TOKEN, _choose, _word_surprisal, find_facts, standing
+from gradatim.writing.words import is_content, leans
 
 
 def chosen(text: str, nats: dict[str, float] | None = None, most: int = 3, title: str = "Title") -> list[str]:
@@ -53,21 +53,20 @@ def test_surprisal_is_the_models_own(bank: AdapterBank) -> None:
     with torch.no_grad():
         logits = bank.base.model(torch.tensor([opening + ids])).logits[0, len(opening) - 1 : -1]
     nats = F.cross_entropy(logits, torch.tensor(ids), reduction="none")
-    without_full_stop = float(nats[:-1].sum())  # it belongs to no word
-    assert sum(value for _, value in scored) == pytest.approx(without_full_stop, rel=1e-4)
+    spans = bank.base.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    of_words = [any(map(str.isalnum, text[start:stop])) for start, stop in spans]  # spaces and full stops are of none
+    assert sum(value for _, value in scored) == pytest.approx(float(nats[torch.tensor(of_words)].sum()), rel=1e-4)
 
 
 def test_facts_of_passages(bank: AdapterBank, passages: list[Passage]) -> None:
     found = find_facts(bank, passages, most=2)
-    assert [len(facts) for facts in found] == [2, 2, 2] or all(1 <= len(facts) <= 2 for facts in found)
+    assert all(1 <= len(facts) <= 2 for facts in found)
     for passage, facts in zip(passages, found, strict=True):
         for fact in facts:
             assert fact.passage == passage.id
             assert fact.text in passage.text
             assert passage.text.endswith(fact.following)
             assert any(is_content(match.group()) for match in _TOKEN.finditer(fact.text))
-    assert found[0][0].text == "5:30"
-    assert found[1][0].text == "Tamsin Vole"
     assert found == find_facts(bank, passages, most=2)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gradatim.model.bank import AdapterBank
 from gradatim.types import Passage
-from gradatim.writing import restatements as module
+from gradatim.writing import fewshot
 from gradatim.writing.restatements import faithful, write_implications, write_restatements, write_thesaurus
 
 SOURCE = "The mill at Orrin opens at 5 in the morning, except on Sundays."
@@ -52,7 +52,7 @@ def test_what_is_not_faithful_or_said_twice_is_dropped(
         assert all(passages[0].text in prompt for prompt in prompts)
         return [*lines, "The mill opens at noon with 6 men"]
 
-    monkeypatch.setattr(module.fewshot, "complete", scripted)
+    monkeypatch.setattr(fewshot, "complete", scripted)
     for write in (write_restatements, write_implications):
         said = write(bank, passages[:1], each=4, seed=0)
         assert said == [("d:0", f"{line}.") for line in lines[:2]]
@@ -66,7 +66,7 @@ def test_a_thesaurus_of_common_words(
     def scripted(bank: AdapterBank, prompts: list[str], **_: object) -> list[str]:
         return [said.get(prompt.rpartition("word: ")[2].removesuffix(" ->"), "") for prompt in prompts]
 
-    monkeypatch.setattr(module.fewshot, "complete", scripted)
+    monkeypatch.setattr(fewshot, "complete", scripted)
     assert write_thesaurus(bank, passages, seed=0) == {"mill": ["works"], "opens": ["starts"], "yearly": ["annual"]}
 
 
