@@ -32,6 +32,7 @@ from gradatim.step import take_step
 from gradatim.types import TrainingPlan, Verdict
 from gradatim.watch.cost import _EnergyCounter
 from gradatim.workspace import Workspace
+from gradatim.writing.questions import write_questions
 
 WORK = {
     "observe": "observe",
@@ -65,6 +66,7 @@ def _make_small() -> None:
         "REPLAY_COUNT": 8,
         "TrainingPlan": partial(TrainingPlan, rank=4, tokens=1500, batch_tokens=200),
         "skill_suite": lambda: suite,
+        "write_questions": lambda *given, **settings: write_questions(*given, **settings | {"each": 1}),
     }
     for name, value in replacements.items():
         setattr(phases, name, value)
