@@ -21,7 +21,7 @@ def asked(won: int, lost: int, both: int = 0, neither: int = 0) -> tuple[list[bo
 
 @pytest.mark.parametrize(("won", "lost", "same"), [(15, 3, 32), (1, 0, 9), (4, 4, 0), (0, 6, 20), (30, 0, 30)])
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
-def test_the_gain_has_the_clopper_pearson_interval_of_its_changes(
+def test_the_gain_is_never_surer_than_the_clopper_pearson_interval_of_its_changes(
     won: int, lost: int, same: int, confidence: float
 ) -> None:
     estimate, low, high = paired_gain(*asked(won, lost, same), confidence)
@@ -30,23 +30,26 @@ def test_the_gain_has_the_clopper_pearson_interval_of_its_changes(
     most = float(beta.ppf(1 - tail, won + 1, lost)) if lost else 1.0
     scale = changed / (changed + same)
     assert estimate == pytest.approx((won - lost) / (changed + same))
-    assert low == pytest.approx((2 * least - 1) * scale)
-    assert high == pytest.approx((2 * most - 1) * scale)
+    assert low <= (2 * least - 1) * scale + 1e-12
+    assert high >= (2 * most - 1) * scale - 1e-12
 
 
 def test_a_gain_worked_out_by_hand() -> None:
-    """5 won of 5 changed among 10: the least p with P(5 of 5) >= 0.025 is 0.025^(1/5) = 0.478176."""
+    """5 won of 5 changed among 10: the least p with P(5 of 5) >= 0.025 is 0.025^(1/5) = 0.478176.
+
+    Bonett and Price: 6/12 − 1/12 = 0.416667, variance (7/12 − 0.416667²) / 12 = 0.034144, reach 1.959964 · 0.184782.
+    """
     estimate, low, high = paired_gain(*asked(5, 0, 5), 0.95)
     assert estimate == 0.5
     assert low == pytest.approx((2 * 0.478176 - 1) * 0.5, abs=1e-6)
-    assert high == pytest.approx(0.5)
+    assert high == pytest.approx(0.416667 + 0.362165, abs=1e-5)
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
-def test_the_interval_excludes_zero_just_when_mcnemars_exact_test_rejects(won: int, lost: int, same: int) -> None:
+def test_the_interval_excludes_zero_only_when_mcnemars_exact_test_rejects(won: int, lost: int, same: int) -> None:
     _, low, high = paired_gain(*asked(won, lost, same, 1), 0.95)
     rejected = won + lost > 0 and binomtest(min(won, lost), won + lost, alternative="less").pvalue <= 0.025
-    assert (low > 0 or high < 0) == rejected
+    assert rejected or low <= 0 <= high
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40))
@@ -90,7 +93,6 @@ def test_the_interval_covers_small_gains(won: float, lost: float) -> None:
     assert covered(won, lost, of=60) >= 0.93
 
 
-@pytest.mark.xfail(reason="the number of changed questions is taken as known, so that large gains have no upper side")
 @pytest.mark.parametrize(("won", "lost"), [(0.3, 0.0), (0.5, 0.0), (0.5, 0.02)])
 def test_the_interval_covers_large_gains(won: float, lost: float) -> None:
     assert covered(won, lost, of=60) >= 0.93
