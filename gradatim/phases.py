@@ -127,7 +127,6 @@ def diagnose_weakness(bench: Workbench, evidence: Evidence, seed: int) -> Diagno
     passages = evidence.passages
     bench.progress.phase("diagnose: writing questions", 12 * 3 * len(passages))
     facts = find_facts(bench.bank, passages)
-    bench.meter.add_tokens(30 * 12 * 3 * len(passages))
     written = write_questions(
         bench.bank, passages, facts, each=12, style="study", seed=seed, temperature=0.9, advance=bench.progress.advance
     )
@@ -259,7 +258,6 @@ def learn(
         digest = bench.store(trainee.adapter, gate, scratch)
         bench.bank.remove(name)
         log = logs[name]
-        bench.meter.add_tokens(log.tokens)
         study_digest = bench.workspace.blobs.put_json(study)
         candidates.append(Candidate(name, study.strategy, p, study_digest, digest, log.curve(), log.tokens))
     return tuple(candidates)
@@ -418,7 +416,7 @@ def watch(
         records.mark_feedback(list(evidence.feedback), "studied")
     if candidates and candidates[0].strategy != RAW:
         records.add_outcome(candidates[0].strategy, step, verdicts[0].checks[0].estimate)
-    return _whole_cost(bench, step)
+    return replace(_whole_cost(bench, step), tokens=sum(candidate.tokens for candidate in candidates))
 
 
 def _whole_cost(bench: Workbench, step: str) -> Cost:

@@ -232,7 +232,7 @@ class Cost:
     """What work took."""
 
     seconds: float = 0.0
-    tokens: int = 0
+    tokens: int = 0  # positions trained on; what was written and judged is not counted
     joules: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:

@@ -27,7 +27,7 @@ from gradatim.release.answering import check_base, load_minds
 from gradatim.store.canonical import canonical, digest_of
 from gradatim.store.durable import replace
 from gradatim.types import Candidate, Digest, Release, StudyExample
-from gradatim.watch.cost import Meter
+from gradatim.watch.cost import Meter, exceeds
 from gradatim.workspace import Workspace
 
 
@@ -95,8 +95,7 @@ class Workbench:
 
     def out_of_budget(self) -> bool:
         """Whether the step has spent its seconds or joules."""
-        spent, budget = self.meter.cost(), self.charter.budget
-        return spent.seconds > budget.seconds or spent.joules > budget.joules
+        return exceeds(self.meter.cost(), self.charter.budget) is not None
 
     def _kept(self, prompts: Sequence[str], limit: int, make: Callable[[], list[str]]) -> list[str]:
         key = digest_of(canonical([self.live.base, str(self.bank.base.dtype), limit, list(prompts)]))

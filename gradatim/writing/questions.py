@@ -24,6 +24,7 @@ from gradatim.writing.facts import Fact, standing
 from gradatim.writing.words import is_number, normalised, stems, words
 
 Style = Literal["study", "exam"]
+Weight = Callable[[frozenset[str]], float]
 _LEAST_MARGIN = 0.0
 
 
@@ -76,11 +77,14 @@ def attribute(
     """The questions that point at a passage, each moved to the one that explains it best; and why others were dropped.
 
     A passage explains a question as far as the base expects it there: log p(question | passage), the query likelihood
-    of Ponte and Croft (1998), against the `rivals` passages that share most words with it. On six handbooks that
-    tells where a person's question points as well as four in five times; a draw is dropped.
+    of Ponte and Croft (1998), against the `rivals` passages that share most words with it. Over all single sentences
+    of a handbook that found the right one for 14 of 17 of a person's questions on one handbook, and for 5 of 17 on one
+    whose sentences lean on each other.
     """
     index_of = {passage.id: index for index, passage in enumerate(passages)}
-    candidates = [_candidates(question, passages, index_of[question.passage], rivals) for question in questions]
+    bags = [stems(passage.text) for passage in passages]
+    weight = _rarity(bags)
+    candidates = [_candidates(question, bags, weight, index_of[question.passage], rivals) for question in questions]
     likelihood = _query_likelihoods(bank, passages, questions, candidates)
     kept: list[Question] = []
     dropped: Counter[str] = Counter()
@@ -97,11 +101,10 @@ def attribute(
     return kept, dict(dropped)
 
 
-def _candidates(question: Question, passages: Sequence[Passage], own: int, rivals: int) -> list[int]:
+def _candidates(question: Question, bags: Sequence[frozenset[str]], weight: Weight, own: int, rivals: int) -> list[int]:
     """The question's own passage and those that share most of its words."""
-    bags = [stems(passage.text) for passage in passages]
-    weight, asked = _rarity(bags), stems(question.text)
-    others = sorted((i for i in range(len(passages)) if i != own), key=lambda i: -weight(asked & bags[i]))
+    asked = stems(question.text)
+    others = sorted((i for i in range(len(bags)) if i != own), key=lambda i: -weight(asked & bags[i]))
     return [own, *others[:rivals]]
 
 
@@ -123,7 +126,7 @@ def _query_likelihoods(
     return found
 
 
-def _rarity(bags: Sequence[frozenset[str]]) -> Callable[[frozenset[str]], float]:
+def _rarity(bags: Sequence[frozenset[str]]) -> Weight:
     counts = Counter(stem for bag in bags for stem in bag)
 
     def weight(found: frozenset[str]) -> float:
