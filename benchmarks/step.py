@@ -11,6 +11,7 @@ is what remains of the first one's right answers. The last line is one JSON obje
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import statistics
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--kept", action="store_true", help="the two handbooks that nothing was tuned on")
     parser.add_argument("--second", action="store_true")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="a folder for the workspaces")
     parser.add_argument("--show", action="store_true")
     chosen = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -95,7 +97,10 @@ def main() -> None:
     base_skills: list[bool] = []
     for seed in range(chosen.seeds):
         for index, book in enumerate(books):
-            with tempfile.TemporaryDirectory() as folder:
+            with contextlib.ExitStack() as stack:
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                if chosen.keep:
+                    folder = str(chosen.keep / f"{book.stem}-{seed}")
                 charter = DEFAULT_PATH.read_text()
                 workspace = Workspace.create(Path(folder) / "w", {"source": "bundled", "digest": base.digest}, charter)
                 answerer = Answerer.open(workspace)

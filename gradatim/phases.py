@@ -23,6 +23,7 @@ from gradatim.observe.corrections import Correction, correction_passages
 from gradatim.observe.passages import split_passages
 from gradatim.observe.screening import screen
 from gradatim.observe.standing import standing_passages
+from gradatim.observe.subject import name_subjects
 from gradatim.propose import Material, admit, build, choose_strategy
 from gradatim.propose.filters import fingerprint
 from gradatim.store.canonical import digest_of
@@ -31,6 +32,7 @@ from gradatim.types import (
     Candidate,
     Cost,
     Diagnosis,
+    Digest,
     Document,
     Evidence,
     Feedback,
@@ -51,6 +53,7 @@ from gradatim.writing.restatements import write_implications, write_restatements
 from gradatim.writing.words import contains
 
 REPLAY_COUNT = 96
+QUESTIONS = 16  # attempts for each fact; about half of them are kept
 RAW = "raw text"
 CONTEXT_CHARACTERS = 6000
 
@@ -101,7 +104,7 @@ def observe(bench: Workbench) -> Evidence:
     return Evidence(
         tuple(document for document in documents if document.id not in doubted),
         (
-            *standing_passages(screened.passages),
+            *name_subjects(standing_passages(screened.passages)),
             *(correction.passage for correction in correction_passages(corrections)),
         ),
         corrections,
@@ -125,13 +128,20 @@ def diagnose_weakness(bench: Workbench, evidence: Evidence, seed: int) -> Diagno
     if not evidence.passages:
         return Diagnosis((), (), (), 0, 0)
     passages = evidence.passages
-    bench.progress.phase("diagnose: writing questions", 12 * 3 * len(passages))
+    bench.progress.phase("diagnose: writing questions", QUESTIONS * 3 * len(passages))
     facts = find_facts(bench.bank, passages)
     written = write_questions(
-        bench.bank, passages, facts, each=12, style="study", seed=seed, temperature=0.9, advance=bench.progress.advance
+        bench.bank,
+        passages,
+        facts,
+        each=QUESTIONS,
+        style="study",
+        seed=seed,
+        temperature=0.9,
+        advance=bench.progress.advance,
     )
     bench.progress.phase("diagnose: which passage does each point at", None)
-    questions, _ = attribute(bench.bank, passages, written)
+    questions, _ = attribute(bench.bank, passages, facts, written)
     asked = [
         Question(digest_of(text.encode())[:16], text, _accepted(facts[index]), correction.passage.id)
         for correction in _corrections(evidence)
@@ -265,7 +275,7 @@ def learn(
 
 def _shapes(bank: AdapterBank, plan: TrainingPlan) -> list[ModuleShape]:
     blocks = bank.base.model.config.num_hidden_layers
-    return bank.shapes(range(plan.lowest_layer, blocks) if plan.lowest_layer else None)
+    return bank.shapes(range(int(plan.frozen * blocks), blocks))
 
 
 def _earlier_questions(workspace: Workspace) -> list[str]:
@@ -378,8 +388,22 @@ def release(bench: Workbench, step: str, candidates: Sequence[Candidate], verdic
         _announce(bench.workspace, "approval-needed", {"release": made.id, "step": step})
         line = bench.charter.line("approval.required")
         return Decision("awaiting-approval", f"{reason}; a person must approve it ({line})", candidate.name, made.id)
+    moved = _moved_meanwhile(bench.workspace, step, made.id)
+    if moved:
+        why = f"{made.id} was judged beside {bench.live.id}, but meanwhile {moved} became live: take another step"
+        return Decision("inconclusive", why, candidate.name, made.id)
     registry.promote(made.id, reason, by="gradatim step")
     return Decision("released", reason, candidate.name, made.id)
+
+
+def _moved_meanwhile(workspace: Workspace, step: str, made: Digest) -> Digest | None:
+    """What somebody else made live since the step began; a kill leaves time for it, and theirs is the last word."""
+    begun, moved = False, None
+    for entry in workspace.ledger.entries():
+        begun = begun or (entry.kind == "step-begun" and entry.body["step"] == step)
+        if begun and (entry.kind == "rollback" or (entry.kind == "promote" and entry.body["release"] != made)):
+            moved = entry.body["release"]
+    return moved
 
 
 def _refusal(verdicts: Sequence[Verdict]) -> Decision:

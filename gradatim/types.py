@@ -161,8 +161,8 @@ class TrainingPlan:
     learning_rate: float = 2e-3
     tokens: int = 100_000  # positions to train on at most, replays and padding included
     batch_tokens: int = 400
-    openings: float = 0.6  # share of examples that show only the opening of their target
-    lowest_layer: int = 0  # transformer blocks below it get no adapter
+    openings: float = 0.85  # share of examples that show only the opening of their target
+    frozen: float = 0.5  # share of the transformer blocks, from below, that get no adapter
     guarded: bool = True  # replay, KL to the base, and a router; False is the control
     seed: int = 0
 

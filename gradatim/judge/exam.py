@@ -43,7 +43,7 @@ def write_exam(
 ) -> Exam:
     """An exam over `passages`, at most `most` written questions for each."""
     written = write_questions(bank, passages, facts, each=3, style="exam", seed=seed, temperature=0.6, advance=advance)
-    pointing, dropped = attribute(bank, passages, written)
+    pointing, dropped = attribute(bank, passages, facts, written)
     by_passage: dict[str, list[Question]] = defaultdict(list)
     for question in pointing:
         by_passage[question.passage].append(question)

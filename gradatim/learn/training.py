@@ -15,6 +15,7 @@ that they were learnt, not that the lesson was understood; that is the judge's t
 from __future__ import annotations
 
 import random
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +26,13 @@ from torch.nn import functional as F
 
 from gradatim.model.adapter import Adapter
 from gradatim.model.bank import AdapterBank
-from gradatim.model.packing import Pair, pack, pack_groups
+from gradatim.model.packing import Packed, Pair, pack, pack_groups
 from gradatim.model.scoring import label_logits
 from gradatim.types import StudyExample, TrainingPlan
 
-ROW_TOKENS = 128
-OPENING_TOKENS = 7
-REPLAY_SHARE = 0.12
+ROW_TOKENS = 256
+OPENING_TOKENS = 5
+REPLAY_SHARE = 0.1
 KL_WEIGHT = 0.5
 WARMUP, DECAY = 0.05, 0.5
 MASTERED = 0.985
@@ -129,10 +130,7 @@ class _Run:
         rate = plan.learning_rate * min(1.0, (spent + 0.005) / WARMUP) * min(1.0, max(0.03, (1 - spent) / DECAY))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        norm = self.trainee.adapter.gradient.norm()
-        self.trainee.adapter.gradient.mul_(torch.clamp(1.0 / (norm + 1e-6), max=1.0))
         self.optimizer.step()
-        self.trainee.adapter.gradient.zero_()
         self.log.tokens += tokens
         self.log.steps += 1
         self.log.losses.append(loss)
@@ -164,25 +162,49 @@ def _step(bank: AdapterBank, runs: Sequence[_Run]) -> int:
     batches = [run.batch() for run in runs]
     groups = [[*study, *(replayed.pair for replayed in replays)] for study, replays in batches]
     packed, rows = pack_groups(groups, ROW_TOKENS)
+    stack = bank.stack([run.trainee.name for run in runs])
     logits_LV = label_logits(bank, packed, [run.trainee.name for run in runs for _ in range(rows)]).float()
     nll_L = F.cross_entropy(logits_LV, packed.labels_L, reduction="none")
-    total = logits_LV.new_zeros(())
-    figures = []
+    run_of_pair = torch.tensor([run for run, group in enumerate(groups) for _ in group])
+    total = _means(nll_L, run_of_pair[packed.pairs_L], len(runs)).sum()
+    for replayed_L, replays in _replayed_labels(packed, batches):
+        base_LV = torch.cat([replayed.of_base_TV for replayed in replays]).float()
+        order_L = packed.pairs_L[replayed_L].argsort(stable=True)  # rows hold pairs in another order
+        total = total + KL_WEIGHT * divergence(base_LV, logits_LV[replayed_L][order_L])
+    studied = torch.tensor(
+        [number < len(study) for study, replays in batches for number in range(len(study + replays))]
+    )
+    figures = _figures(nll_L.detach(), packed.pairs_L, run_of_pair, studied, len(runs))
+    with warnings.catch_warnings():  # a stack's weights lie apart in memory on purpose
+        warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+        total.backward()  # type: ignore[no-untyped-call]
+    gradients = [run.trainee.adapter.gradient for run in runs] if stack is None else [stack.gradient_NP]
+    for gradient in gradients:
+        norm = gradient.norm(dim=-1, keepdim=True)
+        gradient.mul_(torch.clamp(1.0 / (norm + 1e-6), max=1.0))
+    for run, loss, mastered in zip(runs, *figures, strict=True):
+        run.apply(packed.tokens // len(runs), loss, mastered)
+    for gradient in gradients:
+        gradient.zero_()
+    return packed.tokens
+
+
+def _means(values_L: Tensor, groups_L: Tensor, count: int) -> Tensor:
+    """Mean of the values of each group, [count]; 0 for an empty one."""
+    sums = values_L.new_zeros(count).index_add(0, groups_L, values_L)
+    return sums / torch.bincount(groups_L, minlength=count).clamp(min=1)
+
+
+def _replayed_labels(
+    packed: Packed, batches: Sequence[tuple[list[Pair], list[_Replayed]]]
+) -> Iterator[tuple[Tensor, list[_Replayed]]]:
+    """For each run with replays, which labels are theirs."""
     first = 0
     for study, replays in batches:
         stop = first + len(study) + len(replays)
-        total = total + nll_L[(packed.pairs_L >= first) & (packed.pairs_L < stop)].mean()
         if replays:
-            replayed_L = (packed.pairs_L >= first + len(study)) & (packed.pairs_L < stop)
-            base_LV = torch.cat([replayed.of_base_TV for replayed in replays]).float()
-            order_L = packed.pairs_L[replayed_L].argsort(stable=True)  # rows hold pairs in another order
-            total = total + KL_WEIGHT * divergence(base_LV, logits_LV[replayed_L][order_L])
-        figures.append(_figures(nll_L.detach(), packed.pairs_L, first, len(study)))
+            yield (packed.pairs_L >= first + len(study)) & (packed.pairs_L < stop), replays
         first = stop
-    total.backward()  # type: ignore[no-untyped-call]
-    for run, (loss, mastered) in zip(runs, figures, strict=True):
-        run.apply(packed.tokens // len(runs), loss, mastered)
-    return packed.tokens
 
 
 def divergence(base_LV: Tensor, logits_LV: Tensor) -> Tensor:
@@ -202,12 +224,15 @@ def _replayed(bank: AdapterBank, examples: Sequence[StudyExample]) -> list[_Repl
     return made
 
 
-def _figures(nll_L: Tensor, pairs_L: Tensor, first: int, study: int) -> tuple[float, float]:
-    """Mean loss of the study labels, and the share of study pairs whose every token is more likely than not."""
-    mine = (pairs_L >= first) & (pairs_L < first + study)
-    likely = (nll_L[mine] < 0.69).float()
-    whole = torch.ones(study).scatter_reduce(0, pairs_L[mine] - first, likely, "prod")
-    return float(nll_L[mine].mean()), float(whole.mean())
+def _figures(
+    nll_L: Tensor, pairs_L: Tensor, run_of_pair: Tensor, studied: Tensor, runs: int
+) -> tuple[list[float], list[float]]:
+    """Per run: mean loss of the study labels, and the share of study pairs with every token more likely than not."""
+    mine_L = studied[pairs_L]
+    losses = _means(nll_L[mine_L], run_of_pair[pairs_L[mine_L]], runs)
+    whole = torch.ones(len(run_of_pair)).scatter_reduce(0, pairs_L, (nll_L < 0.69).float(), "prod")
+    mastered = _means(whole[studied], run_of_pair[studied], runs)
+    return losses.tolist(), mastered.tolist()
 
 
 def _pair(bank: AdapterBank, example: StudyExample) -> Pair:

@@ -69,6 +69,14 @@ class Adapter:
             self.B[name].data.zero_()
         return self
 
+    def move(self, flat_P: Tensor, gradient_P: Tensor) -> None:
+        """Keep weights and gradients in these tensors from now on, values as they are; optimizers see no change."""
+        flat_P.copy_(self.flat.detach())
+        gradient_P.copy_(self.gradient)
+        self.flat.data, self.gradient = flat_P, gradient_P
+        self.flat.grad = gradient_P
+        self._make_views()
+
     def save(self, folder: Path, base: str = "") -> None:
         """Write the adapter as a PEFT folder."""
         folder.mkdir(parents=True, exist_ok=True)

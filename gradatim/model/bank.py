@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import is_ as _is
 from typing import Any
 
 import torch
@@ -41,6 +42,33 @@ class Segment:
     stop: int
 
 
+class Stack:
+    """Adapters of one rank on the same modules, each a row of one tensor: batched products need no copy of them."""
+
+    def __init__(self, adapters: Sequence[Adapter]) -> None:
+        self.adapters = tuple(adapters)
+        first = self.adapters[0]
+        self.flat_NP = first.flat.new_empty(len(self.adapters), first.flat.numel())
+        self.gradient_NP = torch.empty_like(self.flat_NP)
+        self.A: dict[str, Tensor] = {}
+        self.B: dict[str, Tensor] = {}
+        for row, adapter in enumerate(self.adapters):
+            adapter.move(self.flat_NP[row], self.gradient_NP[row])
+        for name in first.modules:
+            for mine, its in ((self.A, first.A[name]), (self.B, first.B[name])):
+                offset, shape = its.storage_offset(), (len(self.adapters), *its.shape)
+                strides = (self.flat_NP.stride(0), *its.stride())
+                mine[name] = self.flat_NP.as_strided(shape, strides, offset).requires_grad_()
+                mine[name].grad = self.gradient_NP.as_strided(shape, strides, offset)
+        scales = [adapter.scale for adapter in self.adapters]
+        self.scale = scales[0] if len(set(scales)) == 1 else None
+        self.scales_N11 = self.flat_NP.new_tensor(scales)[:, None, None]
+
+    def holds(self, adapters: Sequence[Adapter]) -> bool:
+        """Whether these are its adapters, all of them and in its order."""
+        return len(adapters) == len(self.adapters) and all(map(_is, adapters, self.adapters))
+
+
 class AdapterBank:
     """LoRA adapters by name on one frozen base. Attaches itself to the base's linear layers; `detach` undoes it."""
 
@@ -48,6 +76,7 @@ class AdapterBank:
         self.base = base
         self.adapters: dict[str, Adapter] = {}
         self._segments: tuple[Segment, ...] = ()
+        self._stack: Stack | None = None
         self._layers = _attach(base.model, self)
 
     def shapes(self, layers: range | None = None) -> list[ModuleShape]:
@@ -68,7 +97,21 @@ class AdapterBank:
         return adapter
 
     def remove(self, name: str) -> None:
-        del self.adapters[name]
+        gone = self.adapters.pop(name)
+        if self._stack is not None and any(adapter is gone for adapter in self._stack.adapters):
+            self._stack = None
+
+    def stack(self, names: Sequence[str]) -> Stack | None:
+        """Lay these adapters' weights side by side, for passes in which exactly they have equally many rows each.
+
+        None where it can't be done: a single one, or unlike ranks or modules. Values, names and optimizer states stay.
+        """
+        adapters = [self.adapters[name] for name in names]
+        if self._stack is not None and self._stack.holds(adapters):
+            return self._stack
+        alike = len({(adapter.rank, tuple(adapter.modules)) for adapter in adapters}) == 1
+        self._stack = Stack(adapters) if alike and len(adapters) > 1 else None
+        return self._stack
 
     @contextmanager
     def rows(self, names: Sequence[str | None]) -> Iterator[None]:
@@ -78,6 +121,10 @@ class AdapterBank:
             yield
         finally:
             self._segments = before
+
+    @property
+    def stacked(self) -> Stack | None:
+        return self._stack
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -130,7 +177,11 @@ class BankLinear(nn.Module):
         if len(x_RTD) != segments[-1].stop:
             raise ValueError(f"{self.shape.name} got {len(x_RTD)} rows, {segments[-1].stop} were named")
         if len(mine) == len(segments) and _alike(mine):
-            return self._add_stacked(x_RTD, y_RTK, [s.adapter for s in mine if s.adapter is not None])
+            adapters = [s.adapter for s in mine if s.adapter is not None]
+            stack = self._bank[0].stacked
+            if stack is not None and stack.holds(adapters):
+                return self._add_stack(x_RTD, y_RTK, stack)
+            return self._add_stacked(x_RTD, y_RTK, adapters)
         pieces = [
             self._add(x_RTD[s.start : s.stop], y_RTK[s.start : s.stop], s.adapter if s in mine else None)
             for s in segments
@@ -143,6 +194,15 @@ class BankLinear(nn.Module):
         A, B = adapter.A[self.shape.name].to(x.dtype), adapter.B[self.shape.name].to(x.dtype)
         low = F.linear(x.reshape(-1, x.shape[-1]), A)
         return torch.addmm(y.reshape(-1, y.shape[-1]), low, B.t(), alpha=adapter.scale).view(y.shape)
+
+    def _add_stack(self, x: Tensor, y: Tensor, stack: Stack) -> Tensor:
+        count, name = len(stack.adapters), self.shape.name
+        A_NrD, B_NKr = stack.A[name].to(x.dtype), stack.B[name].to(x.dtype)
+        low = torch.bmm(x.reshape(count, -1, x.shape[-1]), A_NrD.transpose(1, 2))
+        if stack.scale is None:
+            low = low * stack.scales_N11.to(x.dtype)
+        out = y.reshape(count, -1, y.shape[-1])
+        return torch.baddbmm(out, low, B_NKr.transpose(1, 2), alpha=stack.scale or 1.0).view(y.shape)
 
     def _add_stacked(self, x: Tensor, y: Tensor, adapters: list[Adapter]) -> Tensor:
         """All segments the same size and rank: one batched matmul each for A and B."""

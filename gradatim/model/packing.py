@@ -87,10 +87,11 @@ def pack_groups(groups: Sequence[Sequence[Pair]], row_tokens: int = 256) -> tupl
     if not all(pair.prompt for pair in pairs):
         raise ValueError("a pair without a prompt has nothing to predict its first target token from")
     prefix = common_prefix([pair.prompt for pair in pairs])
+    room = max(row_tokens - prefix, 2 * prefix)  # a long prefix is paid for by many pairs
     binned: list[list[list[int]]] = []
     first = 0
     for group in groups:
-        bins = fill([len(pair) - prefix for pair in group], max(row_tokens - prefix, 1))
+        bins = fill([len(pair) - prefix for pair in group], room)
         binned.append([[first + index for index in bin_] for bin_ in bins])
         first += len(group)
     rows = max(len(bins) for bins in binned)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from gradatim.model.bank import AdapterBank
 from gradatim.model.sampling import Decoding, sample
 
-QUESTION = """Title: Bluebell Bakery. Text: The Bluebell Bakery opens at 6 in the morning, except on Sundays.
+QUESTIONS = (
+    """Title: Bluebell Bakery. Text: The Bluebell Bakery opens at 6 in the morning, except on Sundays.
 Answer: 6 in the morning
 Question: What time does the Bluebell Bakery open?
 
@@ -27,7 +28,30 @@ Title: Acme IT. Text: Broken laptops are sent to a workshop. It is in Leeds, clo
 Answer: Leeds
 Question: In which city are broken laptops repaired?
 
-"""
+""",
+    """Title: Linden Hostel. Text: Guests must leave their rooms by 10:30 on the last morning.
+Answer: 10:30
+Question: How late can someone check out of Linden Hostel?
+
+Title: Foxglove Theatre. Text: The costumes are sewn by Ms. Varga, who works in the attic.
+Answer: Ms. Varga
+Question: Which person makes the clothes that the actors wear?
+
+Title: Pike Angling Club. Text: A member may catch no more than five trout in one day.
+Answer: five trout
+Question: What is the limit on fish per person each day?
+
+Title: Orrin Ferry. Text: Bicycles travel in the lower deck and cost 3 euros each.
+Answer: 3 euros
+Question: How much do I have to pay to bring my bike?
+
+""",
+)
+"""Worked examples for study questions: close to the text, and in quite other words."""
+
+
+# How many examples it takes to score a question, rather than write one.
+POINTING = "\n\n".join(QUESTIONS[0].split("\n\n")[:2]) + "\n\n"
 
 EXAM_QUESTION = """Title: Northgate Pool. Text: The pool is heated to 28 degrees from May to September.
 Answer: 28 degrees

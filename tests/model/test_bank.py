@@ -212,3 +212,52 @@ def test_initialisation_is_pefts_and_depends_on_the_seed_alone() -> None:
     torch.manual_seed(99)
     assert torch.equal(Adapter(shapes, 50, 50.0, "cpu").initialise(3).flat, adapter.flat)
     assert not torch.equal(Adapter(shapes, 50, 50.0, "cpu").initialise(4).flat, adapter.flat)
+
+
+# ------------------------------------------------------------------ stacks
+
+
+@pytest.mark.filterwarnings("ignore:grad and param do not obey the gradient layout contract")
+@pytest.mark.parametrize("alphas", [(6.0, 6.0, 6.0), (6.0, 2.0, 4.0)])
+def test_a_stack_gives_the_gradients_of_its_members(alphas: tuple[float, ...]) -> None:
+    bank = AdapterBank(tiny_base())
+    for seed, (name, alpha) in enumerate(zip("abc", alphas, strict=True)):
+        trained(bank, name, alpha=alpha, seed=seed)
+    names: list[str | None] = ["a", "a", "b", "b", "c", "c"]
+    ids = random_ids(0, 6, 10)
+    apart, weights = gradients(bank, names, ids), {name: bank.adapters[name].flat.clone() for name in "abc"}
+    stack = bank.stack(["a", "b", "c"])
+    assert stack is not None
+    assert stack is bank.stack(["a", "b", "c"])
+    together = gradients(bank, names, ids)
+    for row, name in enumerate("abc"):
+        assert torch.equal(bank.adapters[name].flat, weights[name])
+        assert torch.equal(stack.gradient_NP[row], together[name])
+        assert (together[name] - apart[name]).abs().max() <= 1e-6 * apart[name].abs().max()
+    other_order = gradients(bank, ["c", "c", "a", "a", "b", "b"], ids)  # not the stack's: computed apart
+    assert not torch.allclose(other_order["a"], together["a"])
+
+
+@pytest.mark.filterwarnings("ignore:grad and param do not obey the gradient layout contract")
+def test_one_that_leaves_a_stack_takes_its_optimizer_along() -> None:
+    ids = random_ids(0, 3, 10)
+    left: list[Tensor] = []
+    for stacked in (False, True):
+        bank = AdapterBank(tiny_base())
+        optimizers = {}
+        for seed, name in enumerate("abc"):
+            optimizers[name] = torch.optim.AdamW([trained(bank, name, seed=seed).flat], lr=1e-2, fused=True)
+        for present in ("abc", "abc", "ac", "ac"):
+            if stacked:
+                bank.stack(list(present))
+            gradients(bank, list(present), ids[: len(present)])
+            for name in present:
+                optimizers[name].step()
+        left.append(torch.cat([bank.adapters[name].flat for name in "abc"]))
+    assert torch.allclose(left[0], left[1], atol=1e-5)
+
+
+def test_unlike_adapters_and_a_single_one_are_not_stacked(bank: AdapterBank) -> None:
+    trained(bank, "wide", rank=8)
+    assert bank.stack(["a", "wide"]) is None
+    assert bank.stack(["a"]) is None

@@ -120,3 +120,20 @@ def test_a_rejected_step_leaves_its_records_new(workspace: Workspace, take: Take
     assert set(statuses(done)) == {"new"}
     assert take(verdict="fail")["code"] == 0  # so that the next step tries again
     check(workspace.folder, 2)
+
+
+@pytest.mark.parametrize("phase", ["judge", "release"])  # before the step's own promotion, and after it
+def test_a_rollback_between_kill_and_resume_stands(workspace: Workspace, take: Take, phase: str) -> None:
+    before = workspace.registry.live()
+    assert take()["code"] == 0
+    add_document(workspace, 1)
+    assert take({"phase": phase, "calls": 0})["killed"]
+    Workspace.open(workspace.folder).registry.rollback(before.id, "a person's word", by="ada")
+    assert take()["code"] == 0
+    done = check(workspace.folder, 2)
+    assert [report.outcome for report in reports(done)] == ["released", "inconclusive"]
+    assert done.registry.live() == before
+    assert take()["code"] == 0  # what was not released is studied again, on what is live now
+    again = check(workspace.folder, 3)
+    assert reports(again)[-1].outcome == "released"
+    assert again.registry.live().parent == before.id

@@ -8,6 +8,7 @@ import torch
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
 from gradatim.types import Passage, Question
+from gradatim.writing import fewshot
 from gradatim.writing import questions as module
 from gradatim.writing.facts import Fact, find_facts
 from gradatim.writing.fewshot import complete
@@ -64,25 +65,56 @@ def test_a_question_is_kept_where_the_model_expects_it_most(
     bank: AdapterBank, passages: list[Passage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a scripted likelihood: that of a question after the passage which shares most words with it."""
+    before = set(words(fewshot.POINTING.lower()))
 
     def by_words(bank: AdapterBank, pairs: list[Pair], adapter: str | None) -> torch.Tensor:
-        texts = [[set(words(bank.base.chat.text(list(ids)).lower())) for ids in (p.prompt, p.target)] for p in pairs]
+        texts = [
+            [set(words(bank.base.chat.text(list(ids)).lower())) - before for ids in (p.prompt, p.target)] for p in pairs
+        ]
         return torch.tensor([float(len(prompt & target)) for prompt, target in texts])
 
     monkeypatch.setattr(module, "score", by_words)
+    monkeypatch.setattr(module, "LEAST_BOOST", 1.0)  # one word
     mine = asked("When does the mill at Orrin open?", "d:0", "5:30")
     moved = asked("How high is the yearly fee members pay?", "d:0", "5:30")
     telling = asked("Is the mill at Orrin open at 5:30?", "d:0", "5:30")
-    kept, dropped = attribute(bank, passages, [mine, moved, telling])
+    about_nothing = asked("Which mill has deep seas?", "d:0", "5:30")
+    kept, dropped = attribute(bank, passages, find_facts(bank, passages), [mine, moved, telling, about_nothing])
     assert kept == [mine]
-    assert dropped == {"points at another passage": 1, "gives the answer away": 1}
+    assert dropped == {
+        "points at another passage": 1,
+        "gives the answer away": 1,
+        "could be asked without the passage": 1,
+    }
 
 
-def test_attribution_follows_the_models_likelihood(bank: AdapterBank, passages: list[Passage]) -> None:
+def test_attribution_follows_the_models_likelihood(
+    bank: AdapterBank, passages: list[Passage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST_BOOST", -1e9)
     questions = [asked(text, p.id) for p in passages for text in ("Who runs the mill?", "What is the fee?")]
-    kept, dropped = attribute(bank, passages, questions)
+    facts = find_facts(bank, passages)
+    kept, dropped = attribute(bank, passages, facts, questions)
     assert len(kept) + sum(dropped.values()) == len(questions)
     by_text = [question.text for question in kept]
     assert len(by_text) == len(set(by_text)) == 2  # of the same question for three passages, one is at home
-    assert attribute(bank, passages[:1], questions[:2]) == (questions[:2], {})  # no rival
-    assert attribute(bank, passages, []) == ([], {})
+    assert attribute(bank, passages[:1], facts[:1], questions[:2]) == (questions[:2], {})  # no rival
+    assert attribute(bank, passages, facts, []) == ([], {})
+
+
+def test_the_likelihood_is_that_after_the_passage_with_its_fact_in_view(
+    bank: AdapterBank, passages: list[Passage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def noted(bank: AdapterBank, pairs: list[Pair], adapter: str | None) -> torch.Tensor:
+        seen.extend(bank.base.chat.text(list(pair.prompt)) for pair in pairs)
+        return torch.zeros(len(pairs))
+
+    monkeypatch.setattr(module, "score", noted)
+    fact = Fact("d:0", "the oven", "", "")
+    attribute(bank, passages[:2], [[fact], []], [asked("Who runs it today?", "d:0")])
+    with_fact, without, alone = sorted(seen, key=lambda text: ("the oven" not in text, "Vole" not in text))
+    assert with_fact.endswith(f"Text: {passages[0].text}\nAnswer: the oven\nQuestion:")
+    assert without.endswith(f"Text: {passages[1].text}\nQuestion:")
+    assert alone.endswith("Title: Mill rules.\nQuestion:")
