@@ -45,7 +45,7 @@ from gradatim.types import (
     Verdict,
 )
 from gradatim.watch.cost import exceeds
-from gradatim.workbench import Workbench
+from gradatim.workbench import Workbench, study_prompts
 from gradatim.workspace import Workspace
 from gradatim.writing.facts import Fact, find_facts
 from gradatim.writing.questions import accepted_answers, attribute, write_questions
@@ -279,7 +279,15 @@ def _shapes(bank: AdapterBank, plan: TrainingPlan) -> list[ModuleShape]:
 
 
 def _earlier_questions(workspace: Workspace) -> list[str]:
-    return [question.text for exam in earlier_exams(workspace) for question in exam.questions]
+    """What the live adapters studied, spread over each one's prompts, and what their exams asked."""
+    asked = [question.text for exam in earlier_exams(workspace) for question in exam.questions]
+    live = workspace.registry.live().adapters
+    for entry in workspace.ledger.entries("phase"):
+        if entry.body["phase"] == "learn":
+            for candidate in workspace.blobs.get_json(entry.body["result"], tuple[Candidate, ...]):
+                if candidate.adapter in live:
+                    asked += study_prompts(workspace.blobs.get_json(candidate.study, StudySet).examples)
+    return asked
 
 
 def earlier_exams(workspace: Workspace) -> list[Exam]:

@@ -30,6 +30,14 @@ from gradatim.types import Candidate, Digest, Release, StudyExample
 from gradatim.watch.cost import Meter, exceeds
 from gradatim.workspace import Workspace
 
+GATE_PROMPTS = 320
+
+
+def study_prompts(study: Sequence[StudyExample]) -> list[str]:
+    """At most about `GATE_PROMPTS` different prompts, spread evenly: what a lesson's questions look like."""
+    prompts = list(dict.fromkeys(example.prompt for example in study))
+    return prompts[:: max(1, len(prompts) // GATE_PROMPTS)]
+
 
 class Workbench:
     """Everything heavy, loaded on first use."""
@@ -78,12 +86,11 @@ class Workbench:
             StudyExample(prompt, reply, "replay", None) for prompt, reply in zip(chosen, replies, strict=True) if reply
         )
 
-    def fit_gate(self, study: Sequence[StudyExample], earlier: Sequence[str], most: int = 320) -> Gate:
+    def fit_gate(self, study: Sequence[StudyExample], earlier: Sequence[str]) -> Gate:
         """A gate that opens for the study questions and stays shut for unrelated and earlier ones."""
-        mine = list(dict.fromkeys(example.prompt for example in study))
-        mine = mine[:: max(1, len(mine) // most)]
         self.progress.phase("gate", None)
-        return Gate.fit(features(self.bank, mine), features(self.bank, [*replay_prompts(), *earlier]))
+        others = [*replay_prompts(), *earlier]
+        return Gate.fit(features(self.bank, study_prompts(study)), features(self.bank, others))
 
     def store(self, adapter: Adapter, gate: Gate | None, scratch: Path) -> Digest:
         """Save a trained adapter, with its gate, under its digest."""

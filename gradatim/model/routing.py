@@ -1,10 +1,11 @@
 """Which mind answers: a gate for every adapter, read from the frozen base.
 
 A gate is a logistic regression on a hidden state of the *base* (mean over the question's tokens, one middle layer).
-It is fitted when its adapter is trained, on the adapter's study questions against unrelated prompts, and travels with
-it in `gate.safetensors`. A question goes to the adapter whose gate is surest, or to the bare base when none is more
-likely than not. What no gate claims is answered by the base bit for bit, so it can't be forgotten; lessons learnt at
-different times don't overwrite each other (after MEGa, arXiv 2504.21239, which gates by embedding similarity).
+It is fitted when its adapter is trained, on the adapter's study questions against unrelated prompts and against what
+earlier adapters studied, and travels with it in `gate.safetensors`. A question goes to the newest adapter whose gate
+holds it for its own, or to the bare base when none does: a newer gate knows the older subjects, an older one not the
+newer. What no gate claims is answered by the base bit for bit, so it can't be forgotten; lessons learnt at different
+times don't overwrite each other (after MEGa, arXiv 2504.21239, which gates by embedding similarity).
 
 Limits: a question the gate misses is answered as if nothing had been learnt, one it wrongly claims is answered by the
 adapter; both rates are measured by the judge. The features belong to one base: a gate can't be moved to another.
@@ -94,13 +95,15 @@ class Router:
         return self.pick(features(self.bank, questions))
 
     def pick(self, features_QD: Tensor) -> list[str | None]:
-        """The same for features at hand. Of equally sure gates the newest wins."""
-        names = list(reversed(self.gates))
-        if not names:
-            return [None] * len(features_QD)
-        logits_GQ = torch.stack([gate(features_QD) for name in names if (gate := self.gates[name]) is not None])
-        best_Q, which_Q = logits_GQ.max(dim=0)
-        return [names[i] if logit > 0 else None for i, logit in zip(which_Q.tolist(), best_Q.tolist(), strict=True)]
+        """The same for features at hand."""
+        picked: list[str | None] = [None] * len(features_QD)
+        for name, gate in self.gates.items():  # the oldest first, so that the newest has the last word
+            if gate is not None:
+                picked = [
+                    name if logit > 0 else former
+                    for former, logit in zip(picked, gate(features_QD).tolist(), strict=True)
+                ]
+        return picked
 
 
 class _Reached(Exception):

@@ -73,9 +73,9 @@ def test_no_gates_is_the_base(bank: AdapterBank) -> None:
 
 @pytest.mark.parametrize(
     ("logits", "taken"),
-    [((1, 2), "b"), ((2, 1), "a"), ((1, 1), "b"), ((0, 0), None), ((-1, -2), None), ((-1, 1), "b"), ((1, -1), "a")],
+    [((1, 2), "b"), ((2, 1), "b"), ((1, 1), "b"), ((0, 0), None), ((-1, -2), None), ((-1, 1), "b"), ((1, -1), "a")],
 )
-def test_the_surest_gate_takes_it_the_newest_of_equals_and_the_base_what_none_claims(
+def test_the_newest_gate_that_claims_it_takes_it_and_the_base_what_none_claims(
     bank: AdapterBank, logits: tuple[float, float], taken: str | None
 ) -> None:
     router = Router(bank, {"a": constant(logits[0]), "b": constant(logits[1])})
