@@ -2,11 +2,11 @@
 
     python benchmarks/bank.py [--only NAME …] [--repeats N] [--data DIR] [--grow]
 
-Both sides start from the same adapters and see the same tokens in the same order; their last losses are compared before
-anything is timed. Peer and bank then take turns, `--repeats` times, and the table gives the ratio of the medians with
-the least and greatest ratio of two neighbouring turns. `peak_share` is the share of the matmul peak, measured in the
-same run, that the bank's training does: base and adapter products forward, backward to the inputs, and the adapters'
-own gradients; attention and element-wise work count as nothing.
+Both sides start from the same adapters and see the same tokens in the same order; how far their losses are apart after
+two steps is printed with each case. Peer and bank then take turns, `--repeats` times, and the table gives the ratio of
+the medians with the least and greatest ratio of two neighbouring turns. `peak_share` is the share of the matmul peak,
+measured in the same run, that the bank's training does: base and adapter products forward, backward to the inputs, and
+the adapters' own gradients; attention and element-wise work count as nothing.
 
 `--data DIR` is a folder with `squad/seal_eval_100.json` (100 SQuAD passages with the self-edits published with SEAL,
 arXiv 2506.10943); without it, sentences of this project's handbooks stand in, nine to an adapter. `--grow` adds the

@@ -1,6 +1,6 @@
 """One step on handbooks: what is learnt, what is kept, what it takes.
 
-    python benchmarks/step.py [--only NAME …] [--kept] [--second] [--seeds N]
+    python benchmarks/step.py [--only NAME …] [--kept] [--second] [--seeds N] [--keep DIR] [--show]
 
 For each handbook a fresh workspace on the bundled model takes one step, and the handbook's reworded questions, which
 the step never sees, are asked closed book before and after. `kept` is the share of base skills the base had right that
@@ -98,11 +98,12 @@ def main() -> None:
     for seed in range(chosen.seeds):
         for index, book in enumerate(books):
             with contextlib.ExitStack() as stack:
-                folder = stack.enter_context(tempfile.TemporaryDirectory())
                 if chosen.keep:
-                    folder = str(chosen.keep / f"{book.stem}-{seed}")
+                    folder = chosen.keep / f"{book.stem}-{seed}"
+                else:
+                    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                 charter = DEFAULT_PATH.read_text()
-                workspace = Workspace.create(Path(folder) / "w", {"source": "bundled", "digest": base.digest}, charter)
+                workspace = Workspace.create(folder / "w", {"source": "bundled", "digest": base.digest}, charter)
                 answerer = Answerer.open(workspace)
                 before = ask(answerer, book)
                 base_skills = base_skills or skills(answerer)

@@ -60,9 +60,6 @@ class Stack:
                 strides = (self.flat_NP.stride(0), *its.stride())
                 mine[name] = self.flat_NP.as_strided(shape, strides, offset).requires_grad_()
                 mine[name].grad = self.gradient_NP.as_strided(shape, strides, offset)
-        scales = [adapter.scale for adapter in self.adapters]
-        self.scale = scales[0] if len(set(scales)) == 1 else None
-        self.scales_N11 = self.flat_NP.new_tensor(scales)[:, None, None]
 
     def holds(self, adapters: Sequence[Adapter]) -> bool:
         """Whether these are its adapters, all of them and in its order."""
@@ -178,9 +175,6 @@ class BankLinear(nn.Module):
             raise ValueError(f"{self.shape.name} got {len(x_RTD)} rows, {segments[-1].stop} were named")
         if len(mine) == len(segments) and _alike(mine):
             adapters = [s.adapter for s in mine if s.adapter is not None]
-            stack = self._bank[0].stacked
-            if stack is not None and stack.holds(adapters):
-                return self._add_stack(x_RTD, y_RTK, stack)
             return self._add_stacked(x_RTD, y_RTK, adapters)
         pieces = [
             self._add(x_RTD[s.start : s.stop], y_RTK[s.start : s.stop], s.adapter if s in mine else None)
@@ -195,22 +189,20 @@ class BankLinear(nn.Module):
         low = F.linear(x.reshape(-1, x.shape[-1]), A)
         return torch.addmm(y.reshape(-1, y.shape[-1]), low, B.t(), alpha=adapter.scale).view(y.shape)
 
-    def _add_stack(self, x: Tensor, y: Tensor, stack: Stack) -> Tensor:
-        count, name = len(stack.adapters), self.shape.name
-        A_NrD, B_NKr = stack.A[name].to(x.dtype), stack.B[name].to(x.dtype)
-        low = torch.bmm(x.reshape(count, -1, x.shape[-1]), A_NrD.transpose(1, 2))
-        if stack.scale is None:
-            low = low * stack.scales_N11.to(x.dtype)
-        out = y.reshape(count, -1, y.shape[-1])
-        return torch.baddbmm(out, low, B_NKr.transpose(1, 2), alpha=stack.scale or 1.0).view(y.shape)
-
     def _add_stacked(self, x: Tensor, y: Tensor, adapters: list[Adapter]) -> Tensor:
         """All segments the same size and rank: one batched matmul each for A and B."""
-        count, name = len(adapters), self.shape.name
-        A_NrD = torch.stack([adapter.A[name] for adapter in adapters]).to(x.dtype)
-        B_NKr = torch.stack([adapter.B[name] * adapter.scale for adapter in adapters]).to(x.dtype)
-        low = torch.bmm(x.reshape(count, -1, x.shape[-1]), A_NrD.transpose(1, 2))
-        return torch.baddbmm(y.reshape(count, -1, y.shape[-1]), low, B_NKr.transpose(1, 2)).view(y.shape)
+        count, name, stack = len(adapters), self.shape.name, self._bank[0].stacked
+        if stack is not None and stack.holds(adapters):
+            A_NrD, B_NKr = stack.A[name], stack.B[name]
+        else:
+            A_NrD = torch.stack([adapter.A[name] for adapter in adapters])
+            B_NKr = torch.stack([adapter.B[name] for adapter in adapters])
+        low = torch.bmm(x.reshape(count, -1, x.shape[-1]), A_NrD.to(x.dtype).transpose(1, 2))
+        scales = [adapter.scale for adapter in adapters]
+        if len(set(scales)) > 1:
+            low, scales = low * low.new_tensor(scales)[:, None, None], [1.0]
+        up = B_NKr.to(x.dtype).transpose(1, 2)
+        return torch.baddbmm(y.reshape(count, -1, y.shape[-1]), low, up, alpha=scales[0]).view(y.shape)
 
 
 def _alike(segments: Sequence[Segment]) -> bool:

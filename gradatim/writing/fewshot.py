@@ -49,8 +49,7 @@ Question: How much do I have to pay to bring my bike?
 )
 """Worked examples for study questions: close to the text, and in quite other words."""
 
-
-# How many examples it takes to score a question, rather than write one.
+# Two examples are enough to weigh a question that is there already, and half as long to read.
 POINTING = "\n\n".join(QUESTIONS[0].split("\n\n")[:2]) + "\n\n"
 
 EXAM_QUESTION = """Title: Northgate Pool. Text: The pool is heated to 28 degrees from May to September.
