@@ -78,8 +78,8 @@ class Bank:
         last: list[float] = []
         for step in steps:
             groups = [[Pair(tuple(ids[:1]), tuple(ids[1:])) for ids in texts] for texts in step]
-            packed, rows = pack_groups(groups)
-            logits = label_logits(self.bank, packed, [name for name in self.names for _ in range(rows)]).float()
+            packed = pack_groups(groups)
+            logits = label_logits(self.bank, packed, self.names).float()
             nll = F.cross_entropy(logits, packed.labels_L, reduction="none")
             owner = torch.tensor([n for n, group in enumerate(groups) for _ in group])[packed.pairs_L]
             losses = nll.new_zeros(len(groups)).index_add(0, owner, nll) / torch.bincount(owner)

@@ -53,6 +53,7 @@ class Adapter:
         self.flat.grad = self.gradient
         self.A: dict[str, Tensor] = {}
         self.B: dict[str, Tensor] = {}
+        self.gradients: dict[str, tuple[Tensor, Tensor]] = {}  # of A and B of each module, views like these
         self._make_views()
 
     @property
@@ -136,15 +137,15 @@ class Adapter:
     def _make_views(self) -> None:
         offset = 0
         for name, module in self.modules.items():
-            for views, shape in (
-                (self.A, (self.rank, module.features_in)),
-                (self.B, (module.features_out, self.rank)),
-            ):
-                size = shape[0] * shape[1]
-                view = self.flat[offset : offset + size].view(shape).requires_grad_()
-                view.grad = self.gradient[offset : offset + size].view(shape)
-                views[name] = view
-                offset += size
+            made = []
+            for shape in ((self.rank, module.features_in), (module.features_out, self.rank)):
+                place = slice(offset, offset + shape[0] * shape[1])
+                view, gradient = self.flat[place].view(shape).requires_grad_(), self.gradient[place].view(shape)
+                view.grad = gradient
+                made.append((view, gradient))
+                offset = place.stop
+            (self.A[name], of_A), (self.B[name], of_B) = made
+            self.gradients[name] = of_A, of_B
 
 
 def _refuse_unsupported(config: dict[str, object], folder: Path) -> None:

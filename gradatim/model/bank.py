@@ -10,10 +10,17 @@ weights, and gradients fall only into the adapter that made them.
     with bank.rows(["a", "a", None]):
         base.model(ids_RT)
 
-Rows of one adapter must stand together (`rows` refuses otherwise): then every adapter's share of the batch is a
-slice, not a gather. Limits: linear layers and GPT-2's Conv1D; no dropout; base weights stay frozen.
+Training and scoring lay texts of any length end to end (`model/packing.py`) and name each group of positions instead:
+`bank.groups(["a", "b"], [310, 45])`. What belongs to one adapter must stand together (both refuse otherwise): then
+every adapter's share of the batch is a slice, not a gather.
 
-Shape letters: R rows, T positions, D features in, K features out.
+A layer and its low-rank products are one node of autograd, which adds straight into the adapters' gradients: nothing
+is kept for the backward pass but the layer's input and the low-rank activations. So gradients of gradients can't be
+had, nor adapter gradients by `torch.autograd.grad`; `backward()` fills them.
+
+Limits: linear layers and GPT-2's Conv1D; no dropout; base weights stay frozen.
+
+Shape letters: R rows, T positions, D features in, K features out, N adapters of a part, M positions of each, r rank.
 """
 
 from __future__ import annotations
@@ -21,25 +28,91 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from operator import is_ as _is
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gradatim.errors import ModelError
+from gradatim.model import attention
 from gradatim.model.adapter import Adapter, ModuleShape
 from gradatim.model.base import Base
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Rows start..stop of the batch belong to `adapter`; None is the bare base."""
+    """Positions start..stop of the batch belong to `adapter`; None is the bare base."""
 
     adapter: Adapter | None
     start: int
     stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Positions start..stop of a layer's input, in equal shares for N adapters, with their weights and gradients."""
+
+    A_NrD: Tensor
+    B_NKr: Tensor
+    scale: float
+    start: int
+    stop: int
+    gradients: tuple[Tensor, Tensor] | None  # of A and B; None where nothing is trained
+
+
+class Division:
+    """How a batch is divided among adapters: by rows, or by the positions of a line."""
+
+    def __init__(self, segments: Sequence[Segment], stack: Stack | None, line: bool) -> None:
+        self.segments, self.total, self.line = tuple(segments), segments[-1].stop if segments else 0, line
+        self._stack = stack
+        self._parts: dict[tuple[str, int, bool], list[Part]] = {}
+
+    def parts(self, module: str, shape: torch.Size) -> list[Part]:
+        """The parts of a module's input of this shape, [R, T, D], looked up once."""
+        key = (module, shape[:-1].numel(), torch.is_grad_enabled())
+        if key not in self._parts:
+            self._parts[key] = list(self._find(module, shape)) if self.segments else []
+        return self._parts[key]
+
+    def _find(self, module: str, shape: torch.Size) -> Iterator[Part]:
+        rows, positions = shape[0], shape[:-1].numel()
+        if (positions if self.line else rows) != self.total and (self.line or len(self.segments) > 1):
+            what = "positions" if self.line else "rows"
+            raise ValueError(f"{module} got {positions if self.line else rows} {what}, {self.total} were named")
+        each = 1 if self.line else positions // self.total
+        mine = [s for s in self.segments if s.adapter is not None and module in s.adapter.modules]
+        for _, run in groupby(enumerate(mine), lambda item: _kind(item[1]) if self._batched(mine) else item[0]):
+            segments = [segment for _, segment in run]
+            adapters = [s.adapter for s in segments if s.adapter is not None]
+            A, B, gradients = self._weights(adapters, module)
+            yield Part(A, B, adapters[0].scale, segments[0].start * each, segments[-1].stop * each, gradients)
+
+    def _batched(self, segments: Sequence[Segment]) -> bool:
+        """Whether segments may be computed together: one after the other, alike, and stacked if they are trained."""
+        adapters = [s.adapter for s in segments if s.adapter is not None]
+        if any(a.stop != b.start for a, b in pairwise(segments)):
+            return False
+        if torch.is_grad_enabled():
+            alike = len({_kind(segment) for segment in segments}) == 1
+            return alike and self._stack is not None and self._stack.holds(adapters)
+        return True
+
+    def _weights(self, adapters: list[Adapter], module: str) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+        if len(adapters) == 1:
+            one = adapters[0]
+            gradients = one.gradients[module]
+            return one.A[module][None], one.B[module][None], (gradients[0][None], gradients[1][None])
+        if self._stack is not None and self._stack.holds(adapters):
+            return self._stack.A[module], self._stack.B[module], self._stack.gradients[module]
+        return torch.stack([a.A[module] for a in adapters]), torch.stack([a.B[module] for a in adapters]), None
+
+
+def _kind(segment: Segment) -> tuple[int, int, float]:
+    assert segment.adapter is not None
+    return segment.stop - segment.start, segment.adapter.rank, segment.adapter.scale
 
 
 class Stack:
@@ -52,14 +125,18 @@ class Stack:
         self.gradient_NP = torch.empty_like(self.flat_NP)
         self.A: dict[str, Tensor] = {}
         self.B: dict[str, Tensor] = {}
+        self.gradients: dict[str, tuple[Tensor, Tensor]] = {}
         for row, adapter in enumerate(self.adapters):
             adapter.move(self.flat_NP[row], self.gradient_NP[row])
+
+        def all_of(flat_NP: Tensor, its: Tensor) -> Tensor:
+            shape, strides = (len(self.adapters), *its.shape), (flat_NP.stride(0), *its.stride())
+            return flat_NP.as_strided(shape, strides, its.storage_offset())
+
         for name in first.modules:
-            for mine, its in ((self.A, first.A[name]), (self.B, first.B[name])):
-                offset, shape = its.storage_offset(), (len(self.adapters), *its.shape)
-                strides = (self.flat_NP.stride(0), *its.stride())
-                mine[name] = self.flat_NP.as_strided(shape, strides, offset).requires_grad_()
-                mine[name].grad = self.gradient_NP.as_strided(shape, strides, offset)
+            A, B = first.A[name], first.B[name]
+            self.A[name], self.B[name] = all_of(self.flat_NP, A), all_of(self.flat_NP, B)
+            self.gradients[name] = all_of(self.gradient_NP, A), all_of(self.gradient_NP, B)
 
     def holds(self, adapters: Sequence[Adapter]) -> bool:
         """Whether these are its adapters, all of them and in its order."""
@@ -72,13 +149,16 @@ class AdapterBank:
     def __init__(self, base: Base) -> None:
         self.base = base
         self.adapters: dict[str, Adapter] = {}
-        self._segments: tuple[Segment, ...] = ()
+        self.division = Division((), None, line=False)
         self._stack: Stack | None = None
+        self.anchor = torch.zeros(0, requires_grad=True)
+        self._kernel: str = base.model.config._attn_implementation
+        base.model.set_attn_implementation(attention.register())
         self._layers = _attach(base.model, self)
 
     def shapes(self, layers: range | None = None) -> list[ModuleShape]:
         """The modules an adapter can attach to; `layers` keeps only those transformer blocks."""
-        return [layer.shape for layer in self._layers if layers is None or _block(layer.shape.name) in layers]
+        return [layer.shape for layer in self._layers if layers is None or block_of(layer.shape.name) in layers]
 
     def module_shapes(self) -> dict[str, ModuleShape]:
         return {layer.shape.name: layer.shape for layer in self._layers}
@@ -113,43 +193,46 @@ class AdapterBank:
     @contextmanager
     def rows(self, names: Sequence[str | None]) -> Iterator[None]:
         """Within this context, row i of every batch is computed with adapter `names[i]`."""
-        before, self._segments = self._segments, self._segment(names)
+        with self._divided(names, [1] * len(names), line=False):
+            yield
+
+    @contextmanager
+    def groups(self, names: Sequence[str | None], sizes: Sequence[int]) -> Iterator[None]:
+        """Within this context, a batch is one line, whose first `sizes[0]` positions are adapter `names[0]`'s, etc."""
+        with self._divided(names, sizes, line=True):
+            yield
+
+    @contextmanager
+    def _divided(self, names: Sequence[str | None], sizes: Sequence[int], line: bool) -> Iterator[None]:
+        before, self.division = self.division, Division(self._segments(names, sizes), self._stack, line)
         try:
             yield
         finally:
-            self._segments = before
-
-    @property
-    def stacked(self) -> Stack | None:
-        return self._stack
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        return self._segments
+            self.division = before
 
     def detach(self) -> None:
-        """Give the base its own layers back."""
+        """Give the base its own layers and its own attention kernel back."""
+        self.base.model.set_attn_implementation(self._kernel)
         for layer in self._layers:
             parent, _, leaf = layer.shape.name.rpartition(".")
             setattr(self.base.model.get_submodule(parent), leaf, layer.frozen)
         self._layers = []
 
-    def _segment(self, names: Sequence[str | None]) -> tuple[Segment, ...]:
+    def _segments(self, names: Sequence[str | None], sizes: Sequence[int]) -> list[Segment]:
         segments: list[Segment] = []
         seen: set[str | None] = set()
         start = 0
-        for stop in range(1, len(names) + 1):
-            if stop < len(names) and names[stop] == names[start]:
-                continue
-            name = names[start]
+        for name, run in groupby(zip(names, sizes, strict=True), lambda pair: pair[0]):
+            stop = start + sum(size for _, size in run)
             if name in seen:
-                raise ValueError(f"rows of adapter {name} are not contiguous")
+                raise ValueError(f"what belongs to adapter {name} is not contiguous")
             if name is not None and name not in self.adapters:
                 raise ModelError(f"The bank holds no adapter named {name}.")
             seen.add(name)
-            segments.append(Segment(None if name is None else self.adapters[name], start, stop))
+            if stop > start:
+                segments.append(Segment(None if name is None else self.adapters[name], start, stop))
             start = stop
-        return tuple(segments)
+        return segments
 
 
 class BankLinear(nn.Module):
@@ -164,50 +247,67 @@ class BankLinear(nn.Module):
         self._bank = [bank]  # in a list, so that the module does not register its owner
 
     def forward(self, x_RTD: Tensor) -> Tensor:
-        y_RTK: Tensor = self.frozen(x_RTD)
-        segments = self._bank[0].segments
-        mine = [s for s in segments if s.adapter is not None and self.shape.name in s.adapter.modules]
-        if not mine:
-            return y_RTK
-        if len(segments) == 1:
-            return self._add(x_RTD, y_RTK, mine[0].adapter)
-        if len(x_RTD) != segments[-1].stop:
-            raise ValueError(f"{self.shape.name} got {len(x_RTD)} rows, {segments[-1].stop} were named")
-        if len(mine) == len(segments) and _alike(mine):
-            adapters = [s.adapter for s in mine if s.adapter is not None]
-            return self._add_stacked(x_RTD, y_RTK, adapters)
-        pieces = [
-            self._add(x_RTD[s.start : s.stop], y_RTK[s.start : s.stop], s.adapter if s in mine else None)
-            for s in segments
-        ]
-        return torch.cat(pieces)
-
-    def _add(self, x: Tensor, y: Tensor, adapter: Adapter | None) -> Tensor:
-        if adapter is None:
-            return y
-        A, B = adapter.A[self.shape.name].to(x.dtype), adapter.B[self.shape.name].to(x.dtype)
-        low = F.linear(x.reshape(-1, x.shape[-1]), A)
-        return torch.addmm(y.reshape(-1, y.shape[-1]), low, B.t(), alpha=adapter.scale).view(y.shape)
-
-    def _add_stacked(self, x: Tensor, y: Tensor, adapters: list[Adapter]) -> Tensor:
-        """All segments the same size and rank: one batched matmul each for A and B."""
-        count, name, stack = len(adapters), self.shape.name, self._bank[0].stacked
-        if stack is not None and stack.holds(adapters):
-            A_NrD, B_NKr = stack.A[name], stack.B[name]
-        else:
-            A_NrD = torch.stack([adapter.A[name] for adapter in adapters])
-            B_NKr = torch.stack([adapter.B[name] for adapter in adapters])
-        low = torch.bmm(x.reshape(count, -1, x.shape[-1]), A_NrD.to(x.dtype).transpose(1, 2))
-        scales = [adapter.scale for adapter in adapters]
-        if len(set(scales)) > 1:
-            low, scales = low * low.new_tensor(scales)[:, None, None], [1.0]
-        up = B_NKr.to(x.dtype).transpose(1, 2)
-        return torch.baddbmm(y.reshape(count, -1, y.shape[-1]), low, up, alpha=scales[0]).view(y.shape)
+        bank = self._bank[0]
+        parts = bank.division.parts(self.shape.name, x_RTD.shape)
+        if not parts:
+            plain: Tensor = self.frozen(x_RTD)
+            return plain
+        y: Tensor = _LowRank.apply(x_RTD.reshape(-1, x_RTD.shape[-1]), bank.anchor, self.frozen, parts)  # type: ignore[no-untyped-call]
+        return y.view(*x_RTD.shape[:-1], -1)
 
 
-def _alike(segments: Sequence[Segment]) -> bool:
-    ranks = {s.adapter.rank for s in segments if s.adapter is not None}
-    return len(ranks) == 1 and len({s.stop - s.start for s in segments}) == 1
+class _LowRank(torch.autograd.Function):
+    """A frozen layer and the low-rank products of its parts, over all positions of the batch.
+
+    `anchor` is an empty tensor that needs a gradient: without it autograd would not come here where the input has none.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x_PD: Tensor, anchor: Tensor, frozen: nn.Module, parts: list[Part]) -> Tensor:
+        y_PK: Tensor = frozen(x_PD)
+        lows = []
+        for part in parts:
+            count, dtype = len(part.A_NrD), x_PD.dtype
+            x_NMD = x_PD[part.start : part.stop].view(count, -1, x_PD.shape[1])
+            y_NMK = y_PK[part.start : part.stop].view(count, -1, y_PK.shape[1])
+            low_NMr = _product(x_NMD, part.A_NrD.to(dtype).transpose(1, 2))
+            _add_product(y_NMK, low_NMr, part.B_NKr.to(dtype).transpose(1, 2), part.scale)
+            lows.append(low_NMr)
+        ctx.save_for_backward(x_PD, *lows)
+        ctx.frozen, ctx.parts = frozen, parts
+        return y_PK
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
+        x_PD, *lows = ctx.saved_tensors
+        g_PK = gradients[0].contiguous()
+        weight: Tensor = ctx.frozen.weight
+        gx_PD = None
+        if ctx.needs_input_grad[0]:
+            gx_PD = g_PK @ (weight if isinstance(ctx.frozen, nn.Linear) else weight.t())
+        for part, low_NMr in zip(ctx.parts, lows, strict=True):
+            count, dtype = len(part.A_NrD), x_PD.dtype
+            g_NMK = g_PK[part.start : part.stop].view(count, -1, g_PK.shape[1])
+            x_NMD = x_PD[part.start : part.stop].view(count, -1, x_PD.shape[1])
+            g_NMr = _product(g_NMK, part.B_NKr.to(dtype)).mul_(part.scale)
+            if gx_PD is not None:
+                _add_product(gx_PD[part.start : part.stop].view_as(x_NMD), g_NMr, part.A_NrD.to(dtype), 1.0)
+            if part.gradients is not None:
+                part.gradients[0].add_(_product(g_NMr.transpose(1, 2), x_NMD))
+                part.gradients[1].add_(_product(g_NMK.transpose(1, 2), low_NMr), alpha=part.scale)
+        return gx_PD, None, None, None
+
+
+def _product(a_N: Tensor, b_N: Tensor) -> Tensor:
+    """Batched product; a batch of one by the plain kernel, which is the faster."""
+    return torch.mm(a_N[0], b_N[0])[None] if len(a_N) == 1 else torch.bmm(a_N, b_N)
+
+
+def _add_product(y_N: Tensor, a_N: Tensor, b_N: Tensor, scale: float) -> None:
+    if len(y_N) == 1:
+        y_N[0].addmm_(a_N[0], b_N[0], alpha=scale)
+    else:
+        y_N.baddbmm_(a_N, b_N, alpha=scale)
 
 
 def _attach(model: Any, bank: AdapterBank) -> list[BankLinear]:
@@ -230,6 +330,6 @@ def _attach(model: Any, bank: AdapterBank) -> list[BankLinear]:
     return layers
 
 
-def _block(name: str) -> int:
+def block_of(name: str) -> int:
     """The transformer block a module lies in; -1 outside of all blocks."""
     return next((int(part) for part in name.split(".") if part.isdigit()), -1)

@@ -1,19 +1,23 @@
-"""Pack prompt–target pairs into rows without padding between them, the shared prompt prefix once per row.
+"""Lay prompt–target pairs end to end, without any padding, a prompt prefix that all share once per group.
 
-A row is [prefix | pair 1 | pair 2 | …]. The attention mask lets a pair see the prefix and itself; positions
-restart after the prefix. So every token is computed in exactly the context it would have alone, and the opening
-that a chat template repeats in each prompt is paid for once a row.
+All tokens of a batch stand in one line: [prefix | pair 1 | pair 2 | … | prefix | pair 1 | …], a group per adapter.
+Linear layers see nothing but these tokens. Attention alone needs to know what belongs together: it gathers sequences
+of like length into small rectangles, where each pair sees its group's prefix and itself. Positions go on from the
+prefix. So every token is computed in exactly the context it would have alone.
 
-Shape letters: R rows, T positions, L labelled positions over the whole batch.
+Shape letters: T positions in the line, S sequences of a rectangle, Q queries and K keys of a sequence, L labels.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+_FINEST = 16  # sequences up to this long share a rectangle; beyond, those between two powers of two do
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +32,69 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """A packed batch."""
+class Rectangle:
+    """Sequences of like length for attention: S rows of Q places each, from place `start` on."""
 
-    ids_RT: Tensor
-    positions_RT: Tensor
-    mask_R1TT: Tensor  # bool, True where a query may look
-    sources_L: Tensor  # flat index into [R·T] of the position whose output predicts the label
+    start: int
+    sequences: int
+    width: int
+    mask_SQK: Tensor  # True where a query may look (additive once on a device); one row where all lengths are equal
+    prefixes_S: Tensor | None  # which of the prefixes in the first rectangle stands before each sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a line is folded into rectangles for attention, and back. Places P count through all rectangles, padded."""
+
+    rectangles: tuple[Rectangle, ...]
+    inputs_P: Tensor  # the position that each place shows; padding shows the last of its sequence
+    outputs_T: Tensor  # the place of each position
+
+    @property
+    def longest(self) -> int:
+        """Most keys that a query sees."""
+        return max(rectangle.mask_SQK.shape[2] for rectangle in self.rectangles)
+
+    @property
+    def straight(self) -> bool:
+        """Whether all sequences have one length, so that folding needs no copy."""
+        return len(self.rectangles) == 1 and len(self.inputs_P) == len(self.outputs_T)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Layout:
+        """On a device, with masks to be added to scores of that type."""
+        rectangles = []
+        for one in self.rectangles:
+            mask = torch.zeros(one.mask_SQK.shape, dtype=dtype).masked_fill_(~one.mask_SQK, torch.finfo(dtype).min)
+            prefixes = None if one.prefixes_S is None else one.prefixes_S.to(device)
+            rectangles.append(Rectangle(one.start, one.sequences, one.width, mask.to(device), prefixes))
+        return Layout(tuple(rectangles), self.inputs_P.to(device), self.outputs_T.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of the line: a group's prefix (`pair` is None), or what one pair adds to it."""
+
+    start: int
+    stop: int
+    pair: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A batch in one line."""
+
+    ids_T: Tensor
+    positions_T: Tensor
+    sizes: tuple[int, ...]  # positions of each group
+    pieces: tuple[Piece, ...]
+    layout: Layout
+    sources_L: Tensor  # the position whose output predicts the label
     labels_L: Tensor
     pairs_L: Tensor  # which pair of the batch each label belongs to
 
     @property
-    def rows(self) -> int:
-        return int(self.ids_RT.shape[0])
-
-    @property
     def tokens(self) -> int:
-        return int(self.ids_RT.numel())
+        return int(self.ids_T.numel())
 
 
 def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
@@ -57,81 +107,95 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     return max(shortest, 0)
 
 
-def fill(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """First-fit bins of indices, in the order given; a length over `room` gets a bin of its own."""
-    bins: list[list[int]] = []
-    free: list[int] = []
-    for index, length in enumerate(lengths):
-        slot = next((i for i, space in enumerate(free) if space >= length), None)
-        if slot is None:
-            bins.append([])
-            free.append(room)
-            slot = len(bins) - 1
-        bins[slot].append(index)
-        free[slot] -= length
-    return bins
+def pack(pairs: Sequence[Pair]) -> Packed:
+    """One group."""
+    return pack_groups([pairs])
 
 
-def pack(pairs: Sequence[Pair], row_tokens: int = 256) -> Packed:
-    """Pack `pairs` into rows of about `row_tokens` positions."""
-    return pack_groups([pairs], row_tokens)[0]
-
-
-def pack_groups(groups: Sequence[Sequence[Pair]], row_tokens: int = 256) -> tuple[Packed, int]:
-    """Pack each group into rows of its own, all groups the same number of rows; returns that number too.
-
-    Groups stand one after the other, shorter ones filled up with empty rows, so that group i has rows
-    i·n … (i+1)·n and an adapter's share of the batch is a slice. Pairs are numbered over all groups in order.
-    """
+def pack_groups(groups: Sequence[Sequence[Pair]], *, share_prefix: bool = True) -> Packed:
+    """Lay out each group after the other; pairs are numbered over all groups in order."""
     pairs = [pair for group in groups for pair in group]
     if not all(pair.prompt for pair in pairs):
         raise ValueError("a pair without a prompt has nothing to predict its first target token from")
-    prefix = common_prefix([pair.prompt for pair in pairs])
-    room = max(row_tokens - prefix, 2 * prefix)  # a long prefix is paid for by many pairs
-    binned: list[list[list[int]]] = []
-    first = 0
+    if not pairs:
+        raise ValueError("an empty batch has no labels")
+    prefix = common_prefix([pair.prompt for pair in pairs]) if share_prefix else 0
+    ids: list[int] = []
+    positions: list[int] = []
+    pieces: list[Piece] = []
+    owners: list[int] = []  # the number of the prefix that a piece sees
+    sizes: list[int] = []
+    number = prefixes = 0
     for group in groups:
-        bins = fill([len(pair) - prefix for pair in group], room)
-        binned.append([[first + index for index in bin_] for bin_ in bins])
-        first += len(group)
-    rows = max(len(bins) for bins in binned)
-    width = prefix + max(sum(len(pairs[i]) - prefix for i in bin_) for bins in binned for bin_ in bins)
-    layout = [bins[row] if row < len(bins) else [] for bins in binned for row in range(rows)]
-    return _lay_out(pairs, layout, prefix, width), rows
+        first = len(ids)
+        if group and prefix:
+            ids.extend(group[0].prompt[:prefix])
+            positions.extend(range(prefix))
+            pieces.append(Piece(first, first + prefix, None))
+            owners.append(prefixes)
+            prefixes += 1
+        for pair in group:
+            begin = len(ids)
+            ids.extend(pair.prompt[prefix:] + pair.target)
+            positions.extend(range(prefix, len(pair)))
+            pieces.append(Piece(begin, len(ids), number))
+            owners.append(prefixes - 1)
+            number += 1
+        sizes.append(len(ids) - first)
+    sources, labels, belongs = _labels(pairs, pieces)
+    return Packed(
+        torch.tensor(ids),
+        torch.tensor(positions),
+        tuple(sizes),
+        tuple(pieces),
+        _layout(pieces, owners, prefix),
+        torch.tensor(sources, dtype=torch.long),
+        torch.tensor(labels, dtype=torch.long),
+        torch.tensor(belongs, dtype=torch.long),
+    )
 
 
-def _lay_out(pairs: Sequence[Pair], layout: Sequence[Sequence[int]], prefix: int, width: int) -> Packed:
-    """The tensors of rows that hold the pairs `layout` names."""
-    ids = torch.zeros(len(layout), width, dtype=torch.long)
-    positions = torch.zeros(len(layout), width, dtype=torch.long)
-    owners = torch.full((len(layout), width), -1, dtype=torch.long)  # 0 prefix, k the row's k-th pair, -1 padding
+def _labels(pairs: Sequence[Pair], pieces: Sequence[Piece]) -> tuple[list[int], list[int], list[int]]:
     sources: list[int] = []
     labels: list[int] = []
     belongs: list[int] = []
-    for row, members in enumerate(layout):
-        start = prefix if members else 0
-        if members:
-            ids[row, :prefix] = torch.tensor(pairs[members[0]].prompt[:prefix], dtype=torch.long)
-            positions[row, :prefix] = torch.arange(prefix)
-            owners[row, :prefix] = 0
-        for order, index in enumerate(members, 1):
-            tail = pairs[index].prompt[prefix:] + pairs[index].target
-            stop = start + len(tail)
-            ids[row, start:stop] = torch.tensor(tail, dtype=torch.long)
-            positions[row, start:stop] = torch.arange(prefix, prefix + len(tail))
-            owners[row, start:stop] = order
-            target = pairs[index].target
-            sources.extend(range(row * width + stop - len(target) - 1, row * width + stop - 1))
+    for piece in pieces:
+        if piece.pair is not None:
+            target = pairs[piece.pair].target
+            sources.extend(range(piece.stop - len(target) - 1, piece.stop - 1))
             labels.extend(target)
-            belongs.extend([index] * len(target))
-            start = stop
-    sources_L, labels_L, pairs_L = (torch.tensor(values, dtype=torch.long) for values in (sources, labels, belongs))
-    return Packed(ids, positions, _mask(owners), sources_L, labels_L, pairs_L)
+            belongs.extend([piece.pair] * len(target))
+    return sources, labels, belongs
 
 
-def _mask(owners_RT: Tensor) -> Tensor:
-    """Causal, and only within the pair or back to the prefix. Padding sees itself, so that no softmax is empty."""
-    width = owners_RT.shape[1]
-    query, key = owners_RT[:, :, None], owners_RT[:, None, :]
-    causal = torch.ones(width, width, dtype=torch.bool).tril()
-    return ((key == query) | ((key == 0) & (query >= 0))).logical_and(causal)[:, None]
+def _layout(pieces: Sequence[Piece], owners: Sequence[int], prefix: int) -> Layout:
+    """Rectangles of pieces whose lengths lie between the same two powers of two, the prefixes first."""
+    classes: defaultdict[tuple[bool, int], list[int]] = defaultdict(list)
+    for index, piece in enumerate(pieces):
+        length = piece.stop - piece.start
+        classes[piece.pair is not None, max(_FINEST, length - 1).bit_length()].append(index)
+    rectangles = []
+    shown: list[Tensor] = []
+    real: list[Tensor] = []
+    offset = 0
+    for (is_pair, _), members in sorted(classes.items()):
+        begin = torch.tensor([pieces[i].start for i in members])[:, None]
+        lengths = torch.tensor([pieces[i].stop - pieces[i].start for i in members])[:, None]
+        width = int(lengths.max())
+        steps = torch.arange(width)[None]
+        shown.append((begin + steps.minimum(lengths - 1)).flatten())
+        real.append((steps < lengths).flatten())
+        equal = bool((lengths == width).all())
+        known = lengths[:1] if equal else lengths
+        # Causal, and no padded keys; what a padded query sees does not matter, as long as it is something.
+        mask = (steps[:, :, None] >= steps[:, None]) & ((steps < known)[:, None] | (steps >= known)[:, :, None])
+        prefixes = None
+        if prefix and is_pair:
+            mask = torch.cat([mask.new_ones(*mask.shape[:2], prefix), mask], dim=2)
+            prefixes = torch.tensor([owners[i] for i in members])
+        rectangles.append(Rectangle(offset, len(members), width, mask, prefixes))
+        offset += len(members) * width
+    inputs, places = torch.cat(shown), torch.cat(real).nonzero().squeeze(1)
+    outputs = torch.empty(len(places), dtype=torch.long)
+    outputs[inputs[places]] = places
+    return Layout(tuple(rectangles), inputs, outputs)

@@ -6,32 +6,57 @@ The output head, a fifth of a small model's work, is applied only where a label 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gradatim.model.attention import laid_out
 from gradatim.model.bank import AdapterBank
+from gradatim.model.lower import LowerBlocks
 from gradatim.model.packing import Packed, Pair, pack
 
 
-def label_logits(bank: AdapterBank, packed: Packed, names: Sequence[str | None]) -> Tensor:
-    """Logits [L, V] at the labelled positions, row i computed with adapter `names[i]`."""
+def label_logits(
+    bank: AdapterBank,
+    packed: Packed,
+    names: Sequence[str | None],
+    lower: LowerBlocks | None = None,
+    wholes: Sequence[Pair] = (),
+) -> Tensor:
+    """Logits [L, V] at the labelled positions, group i computed with adapter `names[i]`.
+
+    With `lower`, blocks that none of the adapters touches are taken from there; `wholes[i]` is pair i in full.
+    """
     device = bank.base.device
-    with bank.rows(names):
+    midway = nullcontext() if lower is None else lower.above(lower.enter(packed, wholes))
+    with bank.groups(names, packed.sizes), laid_out(packed.layout.to(device, bank.base.dtype)), midway:
         hidden_RTD = bank.base.backbone(
-            input_ids=packed.ids_RT.to(device),
-            attention_mask=_additive(packed.mask_R1TT, bank.base.dtype).to(device),
-            position_ids=packed.positions_RT.to(device),
+            input_ids=packed.ids_T[None].to(device),
+            attention_mask=torch.ones(1, 1, 1, 1, device=device),  # ours: the layout says who sees whom
+            position_ids=packed.positions_T[None].to(device),
             use_cache=False,
         ).last_hidden_state
-    logits: Tensor = bank.base.head(hidden_RTD.flatten(0, 1)[packed.sources_L.to(device)])
+    hidden_LD: Tensor = _Labelled.apply(hidden_RTD[0], packed.sources_L.to(device))  # type: ignore[no-untyped-call]
+    logits: Tensor = bank.base.head(hidden_LD)
     return logits
 
 
-def _additive(mask_R1TT: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where a query may look and the lowest number elsewhere: the form that every attention kernel takes."""
-    return torch.zeros(mask_R1TT.shape, dtype=dtype).masked_fill_(~mask_R1TT, torch.finfo(dtype).min)
+class _Labelled(torch.autograd.Function):
+    """The hidden states where labels are. No position has two labels, so that the way back is a copy, not a sum."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_TD: Tensor, sources_L: Tensor) -> Tensor:
+        ctx.save_for_backward(sources_L)
+        ctx.positions = len(hidden_TD)
+        return hidden_TD.index_select(0, sources_L)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        hidden = gradients[0].new_zeros(ctx.positions, gradients[0].shape[1])
+        return hidden.index_copy_(0, ctx.saved_tensors[0], gradients[0]), None
 
 
 def log_probabilities(bank: AdapterBank, packed: Packed, names: Sequence[str | None]) -> Tensor:
@@ -48,6 +73,6 @@ def score(bank: AdapterBank, pairs: Sequence[Pair], adapter: str | None, batch: 
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
         packed = pack([pairs[i] for i in chosen])
-        values = log_probabilities(bank, packed, [adapter] * packed.rows).cpu()
+        values = log_probabilities(bank, packed, [adapter]).cpu()
         totals[torch.tensor(chosen)] = torch.zeros(len(chosen)).index_add(0, packed.pairs_L, values)
     return totals

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gradatim.model.adapter import Adapter
+from gradatim.model.attention import NAME
 from gradatim.model.bank import AdapterBank
 from tests.model.reference import PEFT_IS_BEHIND, peft_weights, random_ids, trained, with_peft
 from tests.tiny import TINY, tiny_base
@@ -79,7 +80,7 @@ def test_training_gives_the_losses_and_weights_of_peft(kind: str, attention: str
             assert relative(mine, weight) <= (FRESH_WEIGHTS if fresh else WEIGHTS)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", [NAME])
 @pytest.mark.parametrize("kind", list(TINY))
 def test_rows_without_an_adapter_are_the_bare_base_bit_for_bit(kind: str, attention: str) -> None:
     bank = AdapterBank(tiny_base(kind, attention=attention))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise, product
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradatim.model.attention import NAME
 from gradatim.model.bank import AdapterBank
-from gradatim.model.packing import Pair, common_prefix, fill, pack, pack_groups
+from gradatim.model.packing import Packed, Pair, common_prefix, pack, pack_groups
 from gradatim.model.scoring import log_probabilities
 from tests.model.reference import alone, random_pairs, trained
 from tests.tiny import TINY, tiny_base
@@ -29,22 +28,6 @@ PAIRS = st.builds(
 
 
 @QUICK
-@given(st.lists(st.integers(0, 30), max_size=40), st.integers(1, 25))
-def test_fill_loses_nothing_and_respects_the_room(lengths: list[int], room: int) -> None:
-    bins = fill(lengths, room)
-    assert sorted(index for bin_ in bins for index in bin_) == list(range(len(lengths)))
-    assert all(sorted(bin_) == bin_ and bin_ for bin_ in bins)
-    for bin_ in bins:
-        if sum(lengths[i] for i in bin_) > room:
-            assert [length for i in bin_ if (length := lengths[i])] == [max(lengths[i] for i in bin_)]
-    # First fit: what opened a bin had no place in an earlier one.
-    for later in range(1, len(bins)):
-        opener = bins[later][0]
-        for earlier in bins[:later]:
-            assert sum(lengths[i] for i in earlier if i < opener) + lengths[opener] > room
-
-
-@QUICK
 @given(st.lists(TOKENS, min_size=1, max_size=6), TOKENS)
 def test_the_common_prefix_is_common_longest_and_leaves_a_token(
     ends: list[tuple[int, ...]], start: tuple[int, ...]
@@ -58,28 +41,43 @@ def test_the_common_prefix_is_common_longest_and_leaves_a_token(
 
 
 @QUICK
-@given(PAIRS, st.integers(1, 60), st.lists(st.integers(0, 8), max_size=3))
-def test_every_label_sees_its_own_text_and_nothing_else(pairs: list[Pair], row_tokens: int, cuts: list[int]) -> None:
+@given(PAIRS, st.lists(st.integers(0, 8), max_size=3), st.booleans())
+def test_every_label_sees_its_own_text_and_nothing_else(pairs: list[Pair], cuts: list[int], share: bool) -> None:
     edges = sorted([0, *(cut % (len(pairs) + 1) for cut in cuts), len(pairs)])
     groups = [pairs[start:stop] for start, stop in pairwise(edges)]
-    packed, rows = pack_groups(groups, row_tokens)
-    width = packed.ids_RT.shape[1]
-    assert packed.rows == rows * len(groups)
-    assert packed.tokens == packed.rows * width
-    owners = [group for group, members in enumerate(groups) for _ in members]
+    packed = pack_groups(groups, share_prefix=share)
+    seen_by = visible(packed)
+    prefix = common_prefix([pair.prompt for pair in pairs]) if share else 0
+    assert packed.tokens == sum(len(p) - prefix for p in pairs) + prefix * sum(bool(group) for group in groups)
+    assert sum(packed.sizes) == packed.tokens
+    owner = [group for group, members in enumerate(groups) for _ in members]
+    ends = list(accumulate(packed.sizes))
     seen: list[list[int]] = [[] for _ in pairs]
     for source, label, which in zip(
         packed.sources_L.tolist(), packed.labels_L.tolist(), packed.pairs_L.tolist(), strict=True
     ):
-        row, place = divmod(source, width)
-        assert row // rows == owners[which]
-        visible = packed.mask_R1TT[row, 0, place]
+        assert ends[owner[which]] - packed.sizes[owner[which]] <= source < ends[owner[which]]
         expected = pairs[which].prompt + tuple(seen[which])
-        assert tuple(packed.ids_RT[row][visible].tolist()) == expected
-        assert packed.positions_RT[row][visible].tolist() == list(range(len(expected)))
+        assert tuple(packed.ids_T[seen_by[source]].tolist()) == expected
+        assert packed.positions_T[seen_by[source]].tolist() == list(range(len(expected)))
         seen[which].append(label)
     assert [tuple(target) for target in seen] == [pair.target for pair in pairs]
-    assert bool(packed.mask_R1TT.any(-1).all())  # no softmax over nothing
+
+
+def visible(packed: Packed) -> list[list[int]]:
+    """For each position of the line, the positions its attention sees, by its rectangle."""
+    layout = packed.layout
+    places: list[list[int]] = []
+    for rectangle in layout.rectangles:
+        shown = layout.inputs_P[rectangle.start :][: rectangle.sequences * rectangle.width].view(-1, rectangle.width)
+        first = layout.rectangles[0]
+        prefixes = layout.inputs_P[: first.sequences * first.width].view(-1, first.width)
+        for s, q in product(range(rectangle.sequences), range(rectangle.width)):
+            before = [] if rectangle.prefixes_S is None else prefixes[rectangle.prefixes_S[s]].tolist()
+            keys = torch.tensor([*before, *shown[s].tolist()])
+            places.append(keys[rectangle.mask_SQK[min(s, len(rectangle.mask_SQK) - 1), q]].tolist())
+    assert all(places)  # no softmax over nothing
+    return [places[output] for output in layout.outputs_T.tolist()]
 
 
 def test_what_can_not_be_packed_is_refused() -> None:
@@ -89,28 +87,26 @@ def test_what_can_not_be_packed_is_refused() -> None:
         pack([])
 
 
-def test_pack_is_one_group() -> None:
-    pairs = random_pairs(0, 6, 3)
-    one, (other, rows) = pack(pairs, 24), pack_groups([pairs], 24)
-    assert rows == one.rows > 1
-    assert torch.equal(one.ids_RT, other.ids_RT)
-    assert torch.equal(one.mask_R1TT, other.mask_R1TT)
+def test_texts_of_unlike_length_do_not_share_a_rectangle() -> None:
+    pairs = [Pair(tuple(range(3, 3 + length)), ()) for length in (5, 9, 70, 100, 300)]
+    shapes = [(r.sequences, *r.mask_SQK.shape[1:]) for r in pack_groups([pairs], share_prefix=False).layout.rectangles]
+    assert shapes == [(2, 9, 9), (2, 100, 100), (1, 300, 300)]
 
 
 # ------------------------------------------------------------------ against the plain model
 
 
-@pytest.mark.parametrize(("shared", "row_tokens"), [(7, 40), (0, 30), (12, 256)])
-@pytest.mark.parametrize("kernel", ["sdpa", "eager", NAME])
+@pytest.mark.parametrize("shared", [0, 7, 12])
+@pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("kind", list(TINY))
 def test_packed_pairs_have_the_log_probabilities_and_gradients_of_each_alone(
-    kind: str, kernel: str, shared: int, row_tokens: int
+    kind: str, shared: int, share: bool
 ) -> None:
-    bank = AdapterBank(tiny_base(kind, attention=kernel))
+    bank = AdapterBank(tiny_base(kind))
     adapter = trained(bank, "a")
     pairs = random_pairs(3, 9, shared)
-    packed = pack(pairs, row_tokens)
-    got = log_probabilities(bank, packed, ["a"] * packed.rows)
+    packed = pack_groups([pairs], share_prefix=share)
+    got = log_probabilities(bank, packed, ["a"])
     got.sum().backward()  # type: ignore[no-untyped-call]
     gradient = adapter.gradient.clone()
     adapter.gradient.zero_()
@@ -128,12 +124,9 @@ def test_packed_groups_are_each_as_alone() -> None:
     trained(bank, "a", rank=2, seed=0)
     trained(bank, "b", rank=4, seed=1)
     pairs = random_pairs(4, 14, 5)
-    groups = [pairs[:2], pairs[2:10], pairs[10:]]  # the first is filled up with empty rows
-    packed, rows = pack_groups(groups, 30)
-    used = set((packed.sources_L // packed.ids_RT.shape[1]).tolist())
-    assert rows > 1
-    assert len(used) < packed.rows
-    got = log_probabilities(bank, packed, [name for name in names for _ in range(rows)])
+    groups = [pairs[:2], pairs[2:10], pairs[10:]]
+    packed = pack_groups(groups)
+    got = log_probabilities(bank, packed, names)
     got.sum().backward()  # type: ignore[no-untyped-call]
     gradients = {key: bank.adapters[key].gradient.clone() for key in "ab"}
     for key in "ab":

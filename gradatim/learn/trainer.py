@@ -1,0 +1,144 @@
+"""Adapters trained in the same passes over the frozen base, each with data, rate, clip and optimizer of its own.
+
+    trainer = Trainer(bank)
+    trainer.join("a", learning_rate=1e-3)
+    trainer.join("b", learning_rate=2e-4, clip=None)
+    trainer.step({"a": pairs_of_a, "b": pairs_of_b}, lambda labels: -labels.log_probability_L.sum())
+
+A step takes one forward and one backward for all adapters it is given work for; they join and leave between steps, and
+those without work stand still. The objective sees the labelled positions of all of them and returns one number: since
+no adapter's positions depend on another's weights, the gradient of a sum of losses is each one's own. So an adapter is
+trained as it would be alone, up to the order of sums within a matmul.
+
+Limits: AdamW. Adapters of one rank, on the same modules and with equally many positions each are multiplied at once;
+others one after the other, which costs more calls but no more operations.
+
+Shape letters: L labelled positions, V vocabulary, N adapters of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gradatim.model.bank import AdapterBank
+from gradatim.model.lower import LowerBlocks, lowest_block
+from gradatim.model.packing import Packed, Pair, pack_groups
+from gradatim.model.scoring import label_logits
+
+
+class Shown(NamedTuple):
+    """What a step shows of an example, and the whole of it, whose target may be longer."""
+
+    pair: Pair
+    whole: Pair
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labelled positions of a step, adapter after adapter and pair after pair, in the order they were given."""
+
+    logits_LV: Tensor
+    packed: Packed
+    counts: tuple[int, ...]  # pairs of each adapter
+
+    @cached_property
+    def log_probability_L(self) -> Tensor:
+        return -F.cross_entropy(self.logits_LV, self.packed.labels_L.to(self.logits_LV.device), reduction="none")
+
+    @cached_property
+    def pairs_L(self) -> Tensor:
+        """The number of the pair, over all adapters."""
+        return self.packed.pairs_L.to(self.logits_LV.device)
+
+    @cached_property
+    def adapters_L(self) -> Tensor:
+        """The number of the adapter."""
+        counts = torch.tensor(self.counts, device=self.logits_LV.device)
+        return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)[self.pairs_L]
+
+    def of_pairs(self, first: int, count: int) -> Tensor:
+        """Which labels [L] belong to `count` pairs from number `first` on."""
+        return (self.pairs_L >= first) & (self.pairs_L < first + count)
+
+
+Objective = Callable[[Labels], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    optimizer: torch.optim.AdamW
+    clip: float | None
+
+
+class Trainer:
+    """Trains adapters of a bank, by name."""
+
+    def __init__(self, bank: AdapterBank, *, reuse_lower_blocks: bool = True) -> None:
+        self._bank, self._reuse = bank, reuse_lower_blocks
+        self._joined: dict[str, _Joined] = {}
+        self._lower: LowerBlocks | None = None
+
+    def join(
+        self,
+        name: str,
+        *,
+        learning_rate: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip: float | None = 1.0,
+    ) -> None:
+        """Take an adapter of the bank in; `clip` is the greatest norm of its gradient, None for any."""
+        if name in self._joined:
+            raise ValueError(f"adapter {name} is in training already")
+        weights = self._bank.adapters[name].flat
+        optimizer = torch.optim.AdamW([weights], learning_rate, betas, epsilon, weight_decay, fused=True)
+        self._joined[name] = _Joined(optimizer, clip)
+        lowest = min(lowest_block(self._bank.adapters[each]) for each in self._joined)
+        if self._lower is None or lowest != self._lower.first:
+            self._lower = LowerBlocks(self._bank, lowest)
+
+    def leave(self, name: str) -> None:
+        """Let an adapter go; it stays in the bank."""
+        del self._joined[name]
+
+    def set_rate(self, name: str, learning_rate: float) -> None:
+        for group in self._joined[name].optimizer.param_groups:
+            group["lr"] = learning_rate
+
+    def step(self, work: Mapping[str, Sequence[Shown | Pair]], objective: Objective) -> dict[str, int]:
+        """One step of the adapters in `work` on what each is shown; returns the positions that each computed.
+
+        Raises ValueError when an adapter has not joined, or none has a pair.
+        """
+        strangers = [name for name in work if name not in self._joined]
+        if strangers:
+            raise ValueError(f"adapter {strangers[0]} has not joined: call join first")
+        names = list(work)
+        shown = [[one if isinstance(one, Shown) else Shown(one, one) for one in work[name]] for name in names]
+        packed = pack_groups([[one.pair for one in group] for group in shown])
+        wholes = [one.whole for group in shown for one in group]
+        stack = self._bank.stack(names)
+        lower = self._lower if self._reuse and self._lower is not None and self._lower.supported else None
+        logits_LV = label_logits(self._bank, packed, names, lower, wholes).float()
+        objective(Labels(logits_LV, packed, tuple(map(len, shown)))).backward()  # type: ignore[no-untyped-call]
+        gradients_NP = (
+            [self._bank.adapters[name].gradient for name in names] if stack is None else list(stack.gradient_NP)
+        )
+        self._apply(names, gradients_NP)
+        return dict(zip(names, packed.sizes, strict=True))
+
+    def _apply(self, names: Sequence[str], gradients_NP: Sequence[Tensor]) -> None:
+        for name, gradient_P in zip(names, gradients_NP, strict=True):
+            joined = self._joined[name]
+            if joined.clip is not None:
+                gradient_P.mul_(torch.clamp(joined.clip / (gradient_P.norm() + 1e-6), max=1.0))
+            joined.optimizer.step()
+            gradient_P.zero_()
