@@ -80,8 +80,8 @@ class _Joined:
 class Trainer:
     """Trains adapters of a bank, by name."""
 
-    def __init__(self, bank: AdapterBank, *, reuse_lower_blocks: bool = True) -> None:
-        self._bank, self._reuse = bank, reuse_lower_blocks
+    def __init__(self, bank: AdapterBank, *, reuse_lower_blocks: bool = True, share_prefix: bool = True) -> None:
+        self._bank, self._reuse, self._share_prefix = bank, reuse_lower_blocks, share_prefix
         self._joined: dict[str, _Joined] = {}
         self._lower: LowerBlocks | None = None
 
@@ -123,22 +123,19 @@ class Trainer:
             raise ValueError(f"adapter {strangers[0]} has not joined: call join first")
         names = list(work)
         shown = [[one if isinstance(one, Shown) else Shown(one, one) for one in work[name]] for name in names]
-        packed = pack_groups([[one.pair for one in group] for group in shown])
+        packed = pack_groups([[one.pair for one in group] for group in shown], share_prefix=self._share_prefix)
         wholes = [one.whole for group in shown for one in group]
-        stack = self._bank.stack(names)
+        self._bank.stack(names)
         lower = self._lower if self._reuse and self._lower is not None and self._lower.supported else None
-        logits_LV = label_logits(self._bank, packed, names, lower, wholes).float()
+        logits_LV = label_logits(self._bank, packed, names, lower, wholes, overwrite=True).float()
         objective(Labels(logits_LV, packed, tuple(map(len, shown)))).backward()  # type: ignore[no-untyped-call]
-        gradients_NP = (
-            [self._bank.adapters[name].gradient for name in names] if stack is None else list(stack.gradient_NP)
-        )
-        self._apply(names, gradients_NP)
+        for name, size in zip(names, packed.sizes, strict=True):
+            if size:
+                self._apply(name)
         return dict(zip(names, packed.sizes, strict=True))
 
-    def _apply(self, names: Sequence[str], gradients_NP: Sequence[Tensor]) -> None:
-        for name, gradient_P in zip(names, gradients_NP, strict=True):
-            joined = self._joined[name]
-            if joined.clip is not None:
-                gradient_P.mul_(torch.clamp(joined.clip / (gradient_P.norm() + 1e-6), max=1.0))
-            joined.optimizer.step()
-            gradient_P.zero_()
+    def _apply(self, name: str) -> None:
+        joined, gradient_P = self._joined[name], self._bank.adapters[name].gradient
+        if joined.clip is not None:
+            gradient_P.mul_(torch.clamp(joined.clip / (gradient_P.norm() + 1e-6), max=1.0))
+        joined.optimizer.step()

@@ -40,6 +40,8 @@ from gradatim.model import attention
 from gradatim.model.adapter import Adapter, ModuleShape
 from gradatim.model.base import Base
 
+_MOST_PADDING = 2.0  # places for each position; beyond, adapters are multiplied one after the other
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -51,8 +53,17 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """Unequal shares of a part, evened out for batched products: N × M places, the last of a short share padding."""
+
+    inputs: Tensor  # [N·M], the position that each place shows
+    outputs_P: Tensor  # the place of each position
+    real_NM1: Tensor  # 1 and 0 for padding, whose products must not count
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """Positions start..stop of a layer's input, in equal shares for N adapters, with their weights and gradients."""
+    """Positions start..stop of a layer's input, which N adapters share, with their weights and gradients."""
 
     A_NrD: Tensor
     B_NKr: Tensor
@@ -60,15 +71,39 @@ class Part:
     start: int
     stop: int
     gradients: tuple[Tensor, Tensor] | None  # of A and B; None where nothing is trained
+    shares: Shares | None = None  # None: all of one size
+
+    def split(self, x_PD: Tensor) -> Tensor:
+        """Each adapter's positions, [N, M, D]."""
+        mine = x_PD[self.start : self.stop]
+        if self.shares is not None:
+            mine = mine.index_select(0, self.shares.inputs)
+        return mine.view(len(self.A_NrD), -1, x_PD.shape[1])
+
+    def mask(self, low_NMr: Tensor) -> Tensor:
+        """Padding set to zero, in place."""
+        return low_NMr if self.shares is None else low_NMr.mul_(self.shares.real_NM1)
+
+    def add_product(self, y_PK: Tensor, low_NMr: Tensor, up_NrK: Tensor, scale: float) -> None:
+        """y += scale · low @ up at these positions, in place."""
+        mine = y_PK[self.start : self.stop]
+        if self.shares is not None:
+            mine.add_(torch.bmm(low_NMr, up_NrK).flatten(0, 1).index_select(0, self.shares.outputs_P), alpha=scale)
+        elif len(low_NMr) == 1:
+            mine.addmm_(low_NMr[0], up_NrK[0], alpha=scale)
+        else:
+            mine.view(len(low_NMr), -1, y_PK.shape[1]).baddbmm_(low_NMr, up_NrK, alpha=scale)
 
 
 class Division:
     """How a batch is divided among adapters: by rows, or by the positions of a line."""
 
-    def __init__(self, segments: Sequence[Segment], stack: Stack | None, line: bool) -> None:
+    def __init__(self, segments: Sequence[Segment], stack: Stack | None, line: bool, overwrite: bool = False) -> None:
         self.segments, self.total, self.line = tuple(segments), segments[-1].stop if segments else 0, line
-        self._stack = stack
+        self._stack, self._overwrite = stack, overwrite
+        self._written: set[int] = set()
         self._parts: dict[tuple[str, int, bool], list[Part]] = {}
+        self._shares: dict[tuple[int, ...], Shares] = {}
 
     def parts(self, module: str, shape: torch.Size) -> list[Part]:
         """The parts of a module's input of this shape, [R, T, D], looked up once."""
@@ -77,6 +112,14 @@ class Division:
             self._parts[key] = list(self._find(module, shape)) if self.segments else []
         return self._parts[key]
 
+    def accumulate(self, gradient: Tensor, more: Tensor, scale: float = 1.0) -> None:
+        """Add to a gradient, or write it where it is the first of the pass and overwriting was asked for."""
+        if self._overwrite and gradient.data_ptr() not in self._written:
+            self._written.add(gradient.data_ptr())
+            gradient.copy_(more if scale == 1.0 else more.mul_(scale))
+        else:
+            gradient.add_(more, alpha=scale)
+
     def _find(self, module: str, shape: torch.Size) -> Iterator[Part]:
         rows, positions = shape[0], shape[:-1].numel()
         if (positions if self.line else rows) != self.total and (self.line or len(self.segments) > 1):
@@ -84,21 +127,34 @@ class Division:
             raise ValueError(f"{module} got {positions if self.line else rows} {what}, {self.total} were named")
         each = 1 if self.line else positions // self.total
         mine = [s for s in self.segments if s.adapter is not None and module in s.adapter.modules]
-        for _, run in groupby(enumerate(mine), lambda item: _kind(item[1]) if self._batched(mine) else item[0]):
-            segments = [segment for _, segment in run]
+        for segments in [mine] if self._together(mine) else [[segment] for segment in mine]:
             adapters = [s.adapter for s in segments if s.adapter is not None]
+            sizes = tuple((s.stop - s.start) * each for s in segments)
+            shares = self._evened(sizes, adapters[0].flat.device) if len(set(sizes)) > 1 else None
             A, B, gradients = self._weights(adapters, module)
-            yield Part(A, B, adapters[0].scale, segments[0].start * each, segments[-1].stop * each, gradients)
+            yield Part(A, B, adapters[0].scale, segments[0].start * each, segments[-1].stop * each, gradients, shares)
 
-    def _batched(self, segments: Sequence[Segment]) -> bool:
-        """Whether segments may be computed together: one after the other, alike, and stacked if they are trained."""
+    def _together(self, segments: Sequence[Segment]) -> bool:
+        """Whether segments are computed at once: side by side, of one rank, in one stack if trained, and worth it."""
         adapters = [s.adapter for s in segments if s.adapter is not None]
+        if len(adapters) < 2 or len({(a.rank, a.scale) for a in adapters}) > 1:
+            return False
         if any(a.stop != b.start for a, b in pairwise(segments)):
             return False
-        if torch.is_grad_enabled():
-            alike = len({_kind(segment) for segment in segments}) == 1
-            return alike and self._stack is not None and self._stack.holds(adapters)
-        return True
+        if torch.is_grad_enabled() and not (self._stack is not None and self._stack.holds(adapters)):
+            return False
+        sizes = [s.stop - s.start for s in segments]
+        return len(set(sizes)) == 1 or len(sizes) * max(sizes) <= _MOST_PADDING * sum(sizes)
+
+    def _evened(self, sizes: tuple[int, ...], device: torch.device) -> Shares:
+        if sizes not in self._shares:
+            lengths = torch.tensor(sizes)[:, None]
+            steps = torch.arange(max(sizes))[None]
+            real = steps < lengths
+            inputs = (lengths.cumsum(0) - lengths) + steps.minimum(lengths - 1)
+            outputs = real.flatten().nonzero().squeeze(1)
+            self._shares[sizes] = Shares(inputs.flatten().to(device), outputs.to(device), real[..., None].to(device))
+        return self._shares[sizes]
 
     def _weights(self, adapters: list[Adapter], module: str) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
         if len(adapters) == 1:
@@ -108,11 +164,6 @@ class Division:
         if self._stack is not None and self._stack.holds(adapters):
             return self._stack.A[module], self._stack.B[module], self._stack.gradients[module]
         return torch.stack([a.A[module] for a in adapters]), torch.stack([a.B[module] for a in adapters]), None
-
-
-def _kind(segment: Segment) -> tuple[int, int, float]:
-    assert segment.adapter is not None
-    return segment.stop - segment.start, segment.adapter.rank, segment.adapter.scale
 
 
 class Stack:
@@ -197,14 +248,19 @@ class AdapterBank:
             yield
 
     @contextmanager
-    def groups(self, names: Sequence[str | None], sizes: Sequence[int]) -> Iterator[None]:
-        """Within this context, a batch is one line, whose first `sizes[0]` positions are adapter `names[0]`'s, etc."""
-        with self._divided(names, sizes, line=True):
+    def groups(self, names: Sequence[str | None], sizes: Sequence[int], *, overwrite: bool = False) -> Iterator[None]:
+        """Within this context, a batch is one line, whose first `sizes[0]` positions are adapter `names[0]`'s, etc.
+
+        With `overwrite`, the backward pass replaces what stands in the adapters' gradients instead of adding to it.
+        """
+        with self._divided(names, sizes, line=True, overwrite=overwrite):
             yield
 
     @contextmanager
-    def _divided(self, names: Sequence[str | None], sizes: Sequence[int], line: bool) -> Iterator[None]:
-        before, self.division = self.division, Division(self._segments(names, sizes), self._stack, line)
+    def _divided(
+        self, names: Sequence[str | None], sizes: Sequence[int], line: bool, overwrite: bool = False
+    ) -> Iterator[None]:
+        before, self.division = self.division, Division(self._segments(names, sizes), self._stack, line, overwrite)
         try:
             yield
         finally:
@@ -252,7 +308,7 @@ class BankLinear(nn.Module):
         if not parts:
             plain: Tensor = self.frozen(x_RTD)
             return plain
-        y: Tensor = _LowRank.apply(x_RTD.reshape(-1, x_RTD.shape[-1]), bank.anchor, self.frozen, parts)  # type: ignore[no-untyped-call]
+        y: Tensor = _LowRank.apply(x_RTD.reshape(-1, x_RTD.shape[-1]), bank.anchor, self.frozen, parts, bank.division)  # type: ignore[no-untyped-call]
         return y.view(*x_RTD.shape[:-1], -1)
 
 
@@ -263,51 +319,44 @@ class _LowRank(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x_PD: Tensor, anchor: Tensor, frozen: nn.Module, parts: list[Part]) -> Tensor:
+    def forward(
+        ctx: Any, x_PD: Tensor, anchor: Tensor, frozen: nn.Module, parts: list[Part], division: Division
+    ) -> Tensor:
         y_PK: Tensor = frozen(x_PD)
-        lows = []
+        kept = []
         for part in parts:
-            count, dtype = len(part.A_NrD), x_PD.dtype
-            x_NMD = x_PD[part.start : part.stop].view(count, -1, x_PD.shape[1])
-            y_NMK = y_PK[part.start : part.stop].view(count, -1, y_PK.shape[1])
-            low_NMr = _product(x_NMD, part.A_NrD.to(dtype).transpose(1, 2))
-            _add_product(y_NMK, low_NMr, part.B_NKr.to(dtype).transpose(1, 2), part.scale)
-            lows.append(low_NMr)
-        ctx.save_for_backward(x_PD, *lows)
-        ctx.frozen, ctx.parts = frozen, parts
+            A_NrD, B_NKr = part.A_NrD.to(x_PD.dtype), part.B_NKr.to(x_PD.dtype)
+            low_NMr = part.mask(_product(part.split(x_PD), A_NrD.transpose(1, 2)))
+            part.add_product(y_PK, low_NMr, B_NKr.transpose(1, 2), part.scale)
+            kept += [A_NrD, B_NKr, low_NMr]
+        ctx.save_for_backward(x_PD, *kept)
+        ctx.frozen, ctx.parts, ctx.division = frozen, parts, division
         return y_PK
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
-        x_PD, *lows = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None, None]:
+        x_PD, *kept = ctx.saved_tensors
         g_PK = gradients[0].contiguous()
         weight: Tensor = ctx.frozen.weight
         gx_PD = None
         if ctx.needs_input_grad[0]:
             gx_PD = g_PK @ (weight if isinstance(ctx.frozen, nn.Linear) else weight.t())
-        for part, low_NMr in zip(ctx.parts, lows, strict=True):
-            count, dtype = len(part.A_NrD), x_PD.dtype
-            g_NMK = g_PK[part.start : part.stop].view(count, -1, g_PK.shape[1])
-            x_NMD = x_PD[part.start : part.stop].view(count, -1, x_PD.shape[1])
-            g_NMr = _product(g_NMK, part.B_NKr.to(dtype)).mul_(part.scale)
+        for number, part in enumerate(ctx.parts):
+            A_NrD, B_NKr, low_NMr = kept[3 * number : 3 * number + 3]
+            g_NMK = part.split(g_PK)
+            g_NMr = part.mask(_product(g_NMK, B_NKr).mul_(part.scale))
             if gx_PD is not None:
-                _add_product(gx_PD[part.start : part.stop].view_as(x_NMD), g_NMr, part.A_NrD.to(dtype), 1.0)
+                part.add_product(gx_PD, g_NMr, A_NrD, 1.0)
             if part.gradients is not None:
-                part.gradients[0].add_(_product(g_NMr.transpose(1, 2), x_NMD))
-                part.gradients[1].add_(_product(g_NMK.transpose(1, 2), low_NMr), alpha=part.scale)
-        return gx_PD, None, None, None
+                of_A, of_B = part.gradients
+                ctx.division.accumulate(of_A, _product(g_NMr.transpose(1, 2), part.split(x_PD)))
+                ctx.division.accumulate(of_B, _product(g_NMK.transpose(1, 2), low_NMr), part.scale)
+        return gx_PD, None, None, None, None
 
 
 def _product(a_N: Tensor, b_N: Tensor) -> Tensor:
     """Batched product; a batch of one by the plain kernel, which is the faster."""
     return torch.mm(a_N[0], b_N[0])[None] if len(a_N) == 1 else torch.bmm(a_N, b_N)
-
-
-def _add_product(y_N: Tensor, a_N: Tensor, b_N: Tensor, scale: float) -> None:
-    if len(y_N) == 1:
-        y_N[0].addmm_(a_N[0], b_N[0], alpha=scale)
-    else:
-        y_N.baddbmm_(a_N, b_N, alpha=scale)
 
 
 def _attach(model: Any, bank: AdapterBank) -> list[BankLinear]:

