@@ -27,8 +27,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gradatim.model.allocation import refuse_what_does_not_fit
 from gradatim.model.bank import AdapterBank
 from gradatim.model.lower import LowerBlocks, lowest_block
+from gradatim.model.memory import StepCost, adapter_bytes
 from gradatim.model.packing import Packed, Pair, pack_groups
 from gradatim.model.scoring import label_logits
 
@@ -84,6 +86,7 @@ class Trainer:
         self._bank, self._reuse, self._share_prefix = bank, reuse_lower_blocks, share_prefix
         self._joined: dict[str, _Joined] = {}
         self._lower: LowerBlocks | None = None
+        self._cost: StepCost | None = None
 
     def join(
         self,
@@ -98,12 +101,15 @@ class Trainer:
         """Take an adapter of the bank in; `clip` is the greatest norm of its gradient, None for any."""
         if name in self._joined:
             raise ValueError(f"adapter {name} is in training already")
-        weights = self._bank.adapters[name].flat
+        adapter = self._bank.adapters[name]
+        weights, moments = adapter.flat, adapter_bytes(adapter.modules.values(), adapter.rank) // 2
+        refuse_what_does_not_fit(moments, weights.device, f"Training adapter {name}")
         optimizer = torch.optim.AdamW([weights], learning_rate, betas, epsilon, weight_decay, fused=True)
         self._joined[name] = _Joined(optimizer, clip)
         lowest = min(lowest_block(self._bank.adapters[each]) for each in self._joined)
         if self._lower is None or lowest != self._lower.first:
             self._lower = LowerBlocks(self._bank, lowest)
+            self._cost = StepCost.measure(self._bank, name)
 
     def leave(self, name: str) -> None:
         """Let an adapter go; it stays in the bank."""
@@ -116,7 +122,7 @@ class Trainer:
     def step(self, work: Mapping[str, Sequence[Shown | Pair]], objective: Objective) -> dict[str, int]:
         """One step of the adapters in `work` on what each is shown; returns the positions that each computed.
 
-        Raises ValueError when an adapter has not joined, or none has a pair.
+        Raises ValueError when an adapter has not joined or none has a pair, ModelError when memory does not suffice.
         """
         strangers = [name for name in work if name not in self._joined]
         if strangers:
@@ -124,6 +130,9 @@ class Trainer:
         names = list(work)
         shown = [[one if isinstance(one, Shown) else Shown(one, one) for one in work[name]] for name in names]
         packed = pack_groups([[one.pair for one in group] for group in shown], share_prefix=self._share_prefix)
+        if self._cost is not None:
+            what = f"A step of {len(names)} adapters on {packed.tokens} positions"
+            refuse_what_does_not_fit(self._cost.of(packed), self._bank.base.device, what)
         wholes = [one.whole for group in shown for one in group]
         self._bank.stack(names)
         lower = self._lower if self._reuse and self._lower is not None and self._lower.supported else None

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gradatim.errors import ModelError
+from gradatim.model.allocation import refuse_what_does_not_fit
 
 _PREFIX = "base_model.model."
 _WEIGHT = re.compile(re.escape(_PREFIX) + r"(.+)\.lora_[AB]\.weight")
@@ -48,6 +49,7 @@ class Adapter:
         self.modules = {module.name: module for module in modules}
         self.rank, self.alpha = rank, alpha
         size = sum(rank * (m.features_in + m.features_out) for m in self.modules.values())
+        refuse_what_does_not_fit(2 * 4 * size, torch.device(device), f"An adapter of rank {rank}")
         self.flat = torch.zeros(size, dtype=torch.float32, device=device)
         self.gradient = torch.zeros_like(self.flat)
         self.flat.grad = self.gradient

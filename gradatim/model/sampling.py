@@ -1,12 +1,12 @@
-"""Sample from the bank: rows on different adapters in one decode batch.
+"""Sample from the bank: rows on different adapters in one decode batch, which new prompts join as others end.
 
-The token prefix that all prompts share (a few-shot preamble, a system message) is run once per adapter and its
-cache repeated, equal prompts are run once for all their samples, and finished rows leave the batch. Greedy when
-`temperature` is 0.
+The token prefix that prompts admitted together share (a few-shot preamble, a system message) is run once per adapter
+and its cache repeated, equal prompts are run once for all their samples, finished rows leave the batch and waiting
+prompts take their places. Greedy when `temperature` is 0.
 
-Limits: the batch is formed at the start; new prompts wait for the next one. In bf16 a row's logits can differ in
-the last bits with the size of its batch, so that a near-tie may fall either way; in fp32 rows are independent of
-their neighbours for all practical purposes.
+Limits: rows of a model with sliding-window layers are decoded in fixed batches. In bf16 a row's logits can differ in
+the last bits with the size of its batch, so that a near-tie may fall either way; in fp32 rows are independent of their
+neighbours for all practical purposes.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ NUCLEUS = 256
 """Sampling is among at most this many most likely tokens."""
 
 GREEDY = Decoding()
+_REFILL = 4  # waiting prompts are let in once a quarter of the batch is free: each time costs a pass of its own
 
 
 @torch.inference_mode()
@@ -53,54 +54,114 @@ def sample(
         [adapters] * len(prompts) if adapters is None or isinstance(adapters, str) else [*adapters]
     )
     replies: list[list[int]] = [[] for _ in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: (names[i] or "", len(prompts[i])))
-    generator = torch.Generator(device=bank.base.device).manual_seed(decoding.seed)
-    for start in range(0, len(order), decoding.batch):
-        chosen = sorted(order[start : start + decoding.batch], key=lambda i: names[i] or "")
-        made = _sample_batch(bank, [list(prompts[i]) for i in chosen], [names[i] for i in chosen], decoding, generator)
-        for index, reply in zip(chosen, made, strict=True):
-            replies[index] = reply
-        if advance is not None:
-            advance(len(chosen))
+    waiting = sorted(range(len(prompts)), key=lambda i: (names[i] or "", len(prompts[i])))
+    rows = _Rows(bank, decoding)
+    while waiting or rows.indices:
+        room = decoding.batch - len(rows.indices)
+        if waiting and (not rows.indices or (room >= -(-decoding.batch // _REFILL) and rows.mergeable)):
+            chosen, waiting = waiting[:room], waiting[room:]
+            rows.admit(chosen, [list(prompts[i]) for i in chosen], [names[i] for i in chosen])
+        ended = rows.step(replies)
+        if advance is not None and ended:
+            advance(ended)
     return replies
 
 
-def _sample_batch(
-    bank: AdapterBank,
-    prompts: list[list[int]],
-    names: list[str | None],
-    decoding: Decoding,
-    generator: torch.Generator,
-) -> list[list[int]]:
-    device = bank.base.device
-    ends = torch.tensor(sorted(bank.base.chat.end_tokens | set(decoding.stop)), device=device)
-    cache, hidden_RD, mask_RT, positions_R = _prefill(bank, prompts, names)
-    alive = torch.arange(len(prompts), device=device)
-    replies: list[list[int]] = [[] for _ in prompts]
-    for made in range(1, decoding.max_tokens + 1):
-        chosen_R = _choose(bank.base.head(hidden_RD).float(), decoding, generator)
-        running_R = ~torch.isin(chosen_R, ends)
-        for row, token, running in zip(alive.tolist(), chosen_R.tolist(), running_R.tolist(), strict=True):
-            if running:
-                replies[row].append(token)
-        if made == decoding.max_tokens or not bool(running_R.any()):
-            break
-        if not bool(running_R.all()):
-            kept = running_R.nonzero().squeeze(1)
-            cache.batch_select_indices(kept)
-            alive, chosen_R, mask_RT, positions_R = alive[kept], chosen_R[kept], mask_RT[kept], positions_R[kept]
-        mask_RT = torch.cat([mask_RT, mask_RT.new_ones(len(mask_RT), 1)], dim=1)
-        positions_R = positions_R + 1
-        with bank.rows([names[i] for i in alive.tolist()]):
-            out = bank.base.backbone(
+class _Rows:
+    """The rows under way: for each the number of its prompt, its adapter, its cache and where it stands."""
+
+    def __init__(self, bank: AdapterBank, decoding: Decoding) -> None:
+        self._bank, self._how = bank, decoding
+        device = bank.base.device
+        self._ends = torch.tensor(sorted(bank.base.chat.end_tokens | set(decoding.stop)), device=device)
+        self._generator = torch.Generator(device=device).manual_seed(decoding.seed)
+        self.indices: list[int] = []
+        self._names: list[str | None] = []
+        self._cache: Any = None
+        self._hidden_RD = self._mask_RT = self._positions_R = torch.empty(0)
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether caches of unlike length can be laid side by side: not those of sliding windows."""
+        return all(type(layer).__name__ == "DynamicLayer" for layer in self._cache.layers)
+
+    def admit(self, indices: list[int], prompts: list[list[int]], names: list[str | None]) -> None:
+        cache, hidden_RD, mask_RT, positions_R = _prefill(self._bank, prompts, names)
+        if self.indices:
+            width = max(mask_RT.shape[1], self._mask_RT.shape[1])
+            _join(self._cache, cache, width)
+            hidden_RD = torch.cat([self._hidden_RD, hidden_RD])
+            mask_RT = torch.cat([_wide(self._mask_RT, width), _wide(mask_RT, width)])
+            positions_R = torch.cat([self._positions_R, positions_R])
+        else:
+            self._cache = cache
+        self._hidden_RD, self._mask_RT, self._positions_R = hidden_RD, mask_RT, positions_R
+        self.indices, self._names = self.indices + indices, self._names + names
+        self._keep(sorted(range(len(self.indices)), key=lambda row: self._names[row] or ""))
+
+    def step(self, replies: list[list[int]]) -> int:
+        """Choose a token for each row and run those that go on; returns how many ended."""
+        chosen_R = _choose(self._bank.base.head(self._hidden_RD).float(), self._how, self._generator)
+        running_R = ~torch.isin(chosen_R, self._ends)
+        going = []
+        for row, (token, running) in enumerate(zip(chosen_R.tolist(), running_R.tolist(), strict=True)):
+            reply = replies[self.indices[row]]
+            if running and len(reply) < self._how.max_tokens:
+                reply.append(token)
+            if running and len(reply) < self._how.max_tokens:
+                going.append(row)
+        ended = len(self.indices) - len(going)
+        if ended:
+            self._keep(going)
+            chosen_R = chosen_R[going]
+        if going:
+            self._run(chosen_R)
+        return ended
+
+    def _run(self, chosen_R: Tensor) -> None:
+        self._mask_RT = torch.cat([self._mask_RT, self._mask_RT.new_ones(len(self._mask_RT), 1)], dim=1)
+        self._positions_R = self._positions_R + 1
+        with self._bank.rows(self._names):
+            out = self._bank.base.backbone(
                 input_ids=chosen_R[:, None],
-                attention_mask=mask_RT,
-                position_ids=positions_R[:, None],
-                past_key_values=cache,
+                attention_mask=self._mask_RT,
+                position_ids=self._positions_R[:, None],
+                past_key_values=self._cache,
                 use_cache=True,
             )
-        hidden_RD = out.last_hidden_state[:, -1].contiguous()
-    return replies
+        self._hidden_RD = out.last_hidden_state[:, -1].contiguous()
+
+    def _keep(self, rows: list[int]) -> None:
+        """Only these rows, in this order, and no column in which all of them are padded."""
+        if rows != list(range(len(self.indices))):
+            kept = torch.tensor(rows, dtype=torch.long, device=self._mask_RT.device)
+            self._cache.batch_select_indices(kept)
+            self._hidden_RD, self._mask_RT = self._hidden_RD[kept], self._mask_RT[kept]
+            self._positions_R = self._positions_R[kept]
+            self.indices, self._names = [self.indices[i] for i in rows], [self._names[i] for i in rows]
+        if rows and self.mergeable and (empty := int(self._mask_RT.any(0).int().argmax())):
+            self._mask_RT = self._mask_RT[:, empty:]
+            for layer in self._cache.layers:
+                layer.keys, layer.values = layer.keys[:, :, empty:], layer.values[:, :, empty:]
+
+
+def _join(cache: Any, more: Any, width: int) -> None:
+    """Lay the rows of `more` below those of `cache`, all `width` columns wide and padded on the left."""
+    for mine, other in zip(cache.layers, more.layers, strict=True):
+        mine.keys, mine.values = (
+            torch.cat([_wide(one, width, 2), _wide(another, width, 2)])
+            for one, another in ((mine.keys, other.keys), (mine.values, other.values))
+        )
+
+
+def _wide(tensor: Tensor, width: int, dim: int = 1) -> Tensor:
+    """Padded with zeros on the left to `width` columns."""
+    gap = width - tensor.shape[dim]
+    if not gap:
+        return tensor
+    shape = [*tensor.shape]
+    shape[dim] = gap
+    return torch.cat([tensor.new_zeros(shape), tensor], dim=dim)
 
 
 def _prefill(

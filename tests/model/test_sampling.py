@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,7 +12,6 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
-from gradatim.model.attention import NAME
 from gradatim.model.bank import AdapterBank
 from gradatim.model.base import Base
 from gradatim.model.sampling import NUCLEUS, Decoding, sample
@@ -44,12 +46,11 @@ def bank_of(kind: str, **settings: Any) -> AdapterBank:
 
 
 @pytest.mark.filterwarnings(PEFT_IS_BEHIND)
-@pytest.mark.parametrize("kernel", ["sdpa", "eager", NAME])
 @pytest.mark.parametrize("kind", list(TINY))
-def test_greedy_replies_are_those_of_generate_with_peft(kind: str, kernel: str) -> None:
-    bank = bank_of(kind, attention=kernel)
-    models = {name: with_peft(kind, adapter, attention=kernel) for name, adapter in bank.adapters.items()}
-    plain = TINY[kind](attention=kernel)
+def test_greedy_replies_are_those_of_generate_with_peft(kind: str) -> None:
+    bank = bank_of(kind)
+    models = {name: with_peft(kind, adapter) for name, adapter in bank.adapters.items()}
+    plain = TINY[kind]()
     assert common_replies(bank, plain) < 0.5  # the adapters matter
     for case, prompts in PROMPTS.items():
         names = [NAMES[i % 3] for i in range(len(prompts))]
@@ -96,7 +97,38 @@ def test_the_size_of_the_batch_changes_nothing(bank: AdapterBank, batch: int) ->
     got = sample(bank, prompts, names, Decoding(max_tokens=TOKENS, batch=batch), told.append)
     assert got == sample(bank, prompts, names, Decoding(max_tokens=TOKENS))
     assert sum(told) == len(prompts)
-    assert len(told) == -(-len(prompts) // batch)
+
+
+@pytest.mark.parametrize("kind", list(TINY))
+@pytest.mark.parametrize("batch", [3, 4, 8])
+def test_prompts_join_as_others_end_and_nobody_notices(kind: str, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = bank_of(kind)
+    prompts = [PROMPTS["shared prefix"][i % 9] + ENDS[i // 9] for i in range(24)]
+    names = [NAMES[i % 3] for i in range(len(prompts))]
+    whole = sample(bank, prompts, names, Decoding(max_tokens=TOKENS, batch=24))
+    ends = tuple({reply[i % TOKENS] for i, reply in enumerate(whole)})[:6]
+    cut = [reply[: min((reply.index(end) for end in ends if end in reply), default=TOKENS)] for reply in whole]
+    widths = []
+    rows = bank.rows
+
+    def watched(named: Sequence[str | None]) -> AbstractContextManager[None]:
+        widths.append(len(named))
+        return rows(named)
+
+    monkeypatch.setattr(bank, "rows", watched)
+    assert sample(bank, prompts, names, Decoding(max_tokens=TOKENS, batch=batch, stop=ends)) == cut
+    assert max(widths) == batch
+    assert any(a < b for a, b in pairwise(widths[4:]))  # a batch grew again
+
+
+def test_a_model_with_sliding_windows_is_decoded_in_fixed_batches() -> None:
+    settings: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
+    bank = AdapterBank(tiny_base("qwen2", **settings))
+    plain = TINY["qwen2"](**settings)
+    prompts = [end[:3] for end in ENDS]
+    expected = [greedy_alone(plain, prompt, TOKENS) for prompt in prompts]
+    got = [sample(bank, [prompt], None, Decoding(max_tokens=TOKENS))[0] for prompt in prompts]
+    assert got == expected
 
 
 def test_nothing_asked_is_nothing_answered(bank: AdapterBank) -> None:
