@@ -15,6 +15,7 @@ from gradatim.cli.approve import approve
 from gradatim.cli.ask import ask
 from gradatim.cli.demo import demo
 from gradatim.cli.doctor import doctor
+from gradatim.cli.export import export
 from gradatim.cli.feedback import feedback
 from gradatim.cli.init import init
 from gradatim.cli.promote import promote
@@ -29,7 +30,7 @@ from gradatim.cli.verify import verify
 
 COMMANDS = (
     *(demo, init, add, feedback, ask, step, status, releases, show),
-    *(approve, reject, rollback, promote, verify, doctor),
+    *(approve, reject, rollback, promote, export, verify, doctor),
 )
 
 app = typer.Typer(

@@ -24,7 +24,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_of_the_plan_is_there() -> None:
-    wanted = "demo init add feedback ask step status releases show approve reject rollback promote verify doctor"
+    wanted = "demo init add feedback ask step status releases show approve reject rollback promote export verify doctor"
     assert wanted.split() == NAMES
 
 
