@@ -53,7 +53,7 @@ from gradatim.writing.restatements import write_implications, write_restatements
 from gradatim.writing.words import contains
 
 REPLAY_COUNT = 96
-QUESTIONS = 16  # attempts for each fact; about half of them are kept
+QUESTIONS = 32  # attempts for each fact; about half of them are kept
 RAW = "raw text"
 CONTEXT_CHARACTERS = 6000
 
@@ -137,7 +137,7 @@ def diagnose_weakness(bench: Workbench, evidence: Evidence, seed: int) -> Diagno
         each=QUESTIONS,
         style="study",
         seed=seed,
-        temperature=0.9,
+        temperature=0.85,
         advance=bench.progress.advance,
     )
     bench.progress.phase("diagnose: which passage does each point at", None)

@@ -4,34 +4,67 @@
 first words learns slowly (29 % of the questions on a handbook written like that). Screening works on single sentences;
 studying and answering work on these.
 
-Limits: at most 45 words to a passage, so the end of a long chain still leans; what a pronoun stands
-for is not resolved, only brought into view.
+A chain of such sentences may be longer than a passage should be. It is cut where that costs least: rather before
+"they", which mostly means the people the whole text is about, than before "it", "he" or "this", which mean what was
+just said.
+
+Limits: at most 45 words to a passage, so one that is cut off still leans; what a pronoun stands for is not resolved,
+only brought into view.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from gradatim.types import Passage
 from gradatim.writing.words import leans, words
 
 MOST_WORDS = 45
+_NEAR = re.compile(r"(?:It|Its|He|She|His|Her|This|That|These|Such)\b")
+_NEAR_COST, _FAR_COST = 3, 1
 
 
 def standing_passages(passages: Iterable[Passage]) -> tuple[Passage, ...]:
-    """The passages in order, leaning ones joined to their predecessor, whose id they take."""
-    made: list[Passage] = []
+    """The passages in order, leaning ones joined to their predecessors, whose first one's id they take."""
+    return tuple(
+        replace(members[0], text=" ".join(member.text for member in members))
+        for chain in _chains(passages)
+        for members in _cut(chain)
+    )
+
+
+def _chains(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    """Each passage with all that lean on it, one on the other."""
+    chain: list[Passage] = []
     for passage in passages:
-        before = made[-1] if made else None
-        joins = (
-            before is not None
-            and leans(passage.text)
-            and (before.document, before.context) == (passage.document, passage.context)
-            and len(words(before.text)) + len(words(passage.text)) <= MOST_WORDS
-        )
-        if before is not None and joins:
-            made[-1] = replace(before, text=f"{before.text} {passage.text}")
-        else:
-            made.append(passage)
-    return tuple(made)
+        place = (passage.document, passage.context)
+        if chain and not (leans(passage.text) and place == (chain[-1].document, chain[-1].context)):
+            yield chain
+            chain = []
+        chain.append(passage)
+    if chain:
+        yield chain
+
+
+def _cut(chain: Sequence[Passage]) -> list[Sequence[Passage]]:
+    """The chain in pieces of at most `MOST_WORDS` words, or of one sentence, cut where it costs least."""
+    sizes = [len(words(passage.text)) for passage in chain]
+    best: list[tuple[int, int]] = [(0, 0)]  # for each end: the cost of all cuts so far, and where the last piece began
+    for stop in range(1, len(chain) + 1):
+        starts = [start for start in range(stop) if stop - start == 1 or sum(sizes[start:stop]) <= MOST_WORDS]
+        costs = [(best[start][0] + _cost(chain[start]) * (start > 0), start) for start in starts]
+        best.append(min(costs))
+    pieces: list[Sequence[Passage]] = []
+    stop = len(chain)
+    while stop:
+        start = best[stop][1]
+        pieces.insert(0, chain[start:stop])
+        stop = start
+    return pieces
+
+
+def _cost(passage: Passage) -> int:
+    """Of a cut before this passage."""
+    return _NEAR_COST if _NEAR.match(passage.text) else _FAR_COST

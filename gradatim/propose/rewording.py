@@ -18,14 +18,9 @@ from gradatim.propose.base import Material
 from gradatim.types import StudyExample
 from gradatim.writing.facts import Fact
 from gradatim.writing.questions import title_of
-from gradatim.writing.words import content_words, is_number, leans, words
+from gradatim.writing.words import content_words, leans, words
 
-_MONEY = re.compile(
-    r"[$€£]|\b(?:pounds?|dollars?|euros?|pence|cents?|crowns?|shillings?|francs?|florins?|yen|rupees?)\b"
-)
-_CLOCK = re.compile(r"\d:\d\d|\b(?:am|pm|a\.m|p\.m|o'clock|noon|midnight)\b")
 _OPENERS = ("What about", "Tell me about", "What is said about", "What do you know about")
-_PLACES = frozenset("in at to from near into of".split())
 
 
 def cloze(material: Material, chance: random.Random, each: int = 3) -> list[StudyExample]:
@@ -70,20 +65,18 @@ def turned(material: Material, chance: random.Random, each: int = 6) -> list[Stu
 
 
 def question_word(fact: Fact, chance: random.Random) -> str:
-    """What to ask a fact with, from its shape."""
+    """What to ask a fact with, from its kind."""
     parts = words(fact.text)
-    if _CLOCK.search(fact.text):
-        return chance.choice(("What time", "When", "At what time"))
-    if _MONEY.search(fact.text + fact.following[:12]):
-        return chance.choice(("How much", "What does it cost:", "How much money"))
-    if is_number(parts[0]):
-        of_what = f" {parts[1]}" if len(parts) > 1 else ""
-        return chance.choice((f"How many{of_what}", "How many", f"What number of{of_what}"))
-    if fact.text[0].isupper() and fact.before in _PLACES:
-        return chance.choice(("Where", "In which place", "What place"))
-    if fact.text[0].isupper():
-        return chance.choice(("Who", "What is the name of", "Which person", "What is called"))
-    return chance.choice(("What", "Which", "What kind of"))
+    of_what = f" {parts[1]}" if len(parts) > 1 else ""
+    askers = {
+        "time": ("What time", "When", "At what time"),
+        "money": ("How much", "What does it cost:", "How much money"),
+        "count": (f"How many{of_what}", "How many", f"What number of{of_what}"),
+        "place": ("Where", "In which place", "What place"),
+        "name": ("Who", "What is the name of", "Which person", "What is called"),
+        "thing": ("What", "Which", "What kind of"),
+    }
+    return chance.choice(askers[fact.kind])
 
 
 def reword(prompt: str, thesaurus: Mapping[str, Sequence[str]], chance: random.Random, share: float = 0.35) -> str:

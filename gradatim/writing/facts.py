@@ -11,13 +11,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from gradatim.model.bank import AdapterBank
 from gradatim.types import Passage
-from gradatim.writing.words import is_content, is_number, leans, normalised
+from gradatim.writing.words import is_content, is_number, leans, normalised, words
 
+Kind = Literal["time", "money", "count", "place", "name", "thing"]
+
+_MONEY = re.compile(
+    r"[$€£]|\b(?:pounds?|dollars?|euros?|pence|cents?|crowns?|shillings?|francs?|florins?|yen|rupees?)\b"
+)
+_CLOCK = re.compile(r"\d:\d\d|\b(?:am|pm|a\.m|p\.m|o'clock|noon|midnight)\b|^\S+ in the (?:morning|afternoon|evening)")
+_DATE = re.compile(
+    r"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|june|july|august|september"
+    r"|october|november|december)\b",
+    re.IGNORECASE,
+)
+_PLACES = frozenset("in at to from near into of".split())
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _NUMBER_BONUS, _NAME_BONUS = 12.0, 10.0
 _LONG = 26  # words
@@ -31,6 +44,19 @@ class Fact:
     text: str
     before: str  # the word before it, lower case, "" at the start
     following: str  # the rest of the passage after it
+
+    @property
+    def kind(self) -> Kind:
+        """What it is, from its shape and the word before it."""
+        if _CLOCK.search(self.text + self.following[:18]) or _DATE.search(self.text):
+            return "time"
+        if _MONEY.search(self.text + self.following[:12]):
+            return "money"
+        if is_number(words(self.text)[0]):
+            return "count"
+        if self.text[0].isupper():
+            return "place" if self.before in _PLACES else "name"
+        return "thing"
 
 
 def standing(passages: Sequence[Passage], index: int) -> str:

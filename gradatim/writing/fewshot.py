@@ -6,10 +6,14 @@ The examples are about invented places, so that nothing of them can leak into an
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import resources
 
 from gradatim.model.bank import AdapterBank
 from gradatim.model.sampling import Decoding, sample
+from gradatim.writing.facts import Kind
 
 QUESTIONS = (
     """Title: Bluebell Bakery. Text: The Bluebell Bakery opens at 6 in the morning, except on Sundays.
@@ -48,6 +52,25 @@ Question: How much do I have to pay to bring my bike?
 """,
 )
 """Worked examples for study questions: close to the text, and in quite other words."""
+
+WORDINGS = ("close", "far", "asker")
+"""How a question stands to its text: near its words, in quite other words, or as one in need of the answer asks."""
+
+
+@cache
+def by_kind() -> dict[Kind, dict[str, str]]:
+    """Worked examples whose answers are all of one kind, in each of the `WORDINGS`: `examples.toml`."""
+    with (resources.files("gradatim.writing") / "examples.toml").open("rb") as file:
+        read: dict[Kind, list[dict[str, str]]] = tomllib.load(file)  # type: ignore[assignment]
+
+    def shots(lines: list[dict[str, str]], wording: str) -> str:
+        return "".join(
+            f"Title: {line['title']}. Text: {line['text']}\nAnswer: {line['answer']}\nQuestion: {line[wording]}\n\n"
+            for line in lines
+        )
+
+    return {kind: {wording: shots(lines, wording) for wording in WORDINGS} for kind, lines in read.items()}
+
 
 # Two examples are enough to weigh a question that is there already, and half as long to read.
 POINTING = "\n\n".join(QUESTIONS[0].split("\n\n")[:2]) + "\n\n"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from gradatim.model.bank import AdapterBank
@@ -25,6 +25,7 @@ from gradatim.writing.words import is_number, normalised, stems, words
 
 Style = Literal["study", "exam"]
 Weight = Callable[[frozenset[str]], float]
+_Job = tuple[int, Fact]  # the number of a passage, and what to ask for
 
 LEAST_BOOST = 2.5  # nats that a passage must add to the log-probability of a question about it
 
@@ -40,12 +41,12 @@ def write_questions(
     temperature: float = 0.7,
     advance: Callable[[int], None] | None = None,
 ) -> list[Question]:
-    """`each` attempts at a question for every fact; duplicates and empty ones dropped, nothing else filtered."""
-    shots = fewshot.QUESTIONS if style == "study" else (fewshot.EXAM_QUESTION,)
-    jobs = [(index, fact) for index, found in enumerate(facts) for fact in found]
+    """`each` attempts at a question for every fact; duplicates and empty ones dropped, nothing else filtered.
+
+    For study, half of the attempts follow examples with answers of any kind, half examples with answers of the fact's.
+    """
     written: list[tuple[Fact, str]] = []
-    for turn, examples in enumerate(shots):
-        share = (each + turn) // len(shots)
+    for turn, (examples, share, jobs) in enumerate(_rounds(facts, each, style)):
         prompts = [
             f"{examples}Title: {title_of(passages[index])}. Text: {standing(passages, index)}\n"
             f"Answer: {fact.text}\nQuestion:"
@@ -62,6 +63,22 @@ def write_questions(
         if len(words(text)) >= 4:
             questions.setdefault(normalised(text), _question(text, fact))
     return list(questions.values())
+
+
+def _rounds(facts: Sequence[Sequence[Fact]], each: int, style: Style) -> Iterator[tuple[str, int, list[_Job]]]:
+    """Worked examples, how many attempts to make after them, and for which facts."""
+    jobs = [(index, fact) for index, found in enumerate(facts) for fact in found]
+    if style == "exam":
+        yield fewshot.EXAM_QUESTION, each, jobs
+        return
+    shots = list(fewshot.QUESTIONS)
+    of_any = each // 2
+    for turn, examples in enumerate(shots):
+        yield examples, (of_any + turn) // len(shots), jobs
+    for turn, wording in enumerate(fewshot.WORDINGS):
+        share = (each - of_any + turn) // len(fewshot.WORDINGS)
+        for kind, examples_of in fewshot.by_kind().items():
+            yield examples_of[wording], share, [job for job in jobs if job[1].kind == kind]
 
 
 def title_of(passage: Passage) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import get_args
+
 import pytest
 import torch
 
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
+from gradatim.propose.filters import fingerprint
 from gradatim.types import Passage, Question
 from gradatim.writing import fewshot
 from gradatim.writing import questions as module
-from gradatim.writing.facts import Fact, find_facts
+from gradatim.writing.facts import Fact, Kind, find_facts
 from gradatim.writing.fewshot import complete
 from gradatim.writing.questions import accepted_answers, attribute, title_of, write_questions
 from gradatim.writing.words import words
@@ -118,3 +123,36 @@ def test_the_likelihood_is_that_after_the_passage_with_its_fact_in_view(
     assert with_fact.endswith(f"Text: {passages[0].text}\nAnswer: the oven\nQuestion:")
     assert without.endswith(f"Text: {passages[1].text}\nQuestion:")
     assert alone.endswith("Title: Mill rules.\nQuestion:")
+
+
+def test_worked_examples_show_each_kind_of_answer_and_never_give_it_away() -> None:
+    shots = fewshot.by_kind()
+    assert set(shots) == set(get_args(Kind))
+    for kind, wordings in shots.items():
+        assert tuple(wordings) == fewshot.WORDINGS
+        for wording, text in wordings.items():
+            examples = [example.splitlines() for example in text.strip().split("\n\n")]
+            assert len(examples) == 4
+            for passage, answer, question in examples:
+                wanted = answer.removeprefix("Answer: ")
+                before, _, following = passage.partition(wanted)
+                assert following, (kind, wording, passage)
+                assert wanted.lower() not in question.lower()
+                preceding = before.split()[-1].lower() if before.split() else ""
+                assert Fact("p", wanted, preceding, following).kind == kind
+
+
+def test_worked_examples_share_no_question_with_the_handbooks_that_they_are_measured_on() -> None:
+    shown = {line.removeprefix("Question: ") for line in _shown().splitlines() if line.startswith("Question: ")}
+    asked_there = {
+        json.loads(line)["question"]
+        for file in Path("benchmarks/handbooks").rglob("*.questions.jsonl")
+        for line in file.read_text("utf-8").splitlines()
+    }
+    assert len(shown) >= 80
+    assert not {fingerprint(text) for text in shown} & {fingerprint(text) for text in asked_there}
+
+
+def _shown() -> str:
+    kinds = [text for wordings in fewshot.by_kind().values() for text in wordings.values()]
+    return "\n".join([*fewshot.QUESTIONS, fewshot.EXAM_QUESTION, *kinds])
