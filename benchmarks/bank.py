@@ -214,7 +214,7 @@ def edits(data: Path | None) -> list[Case]:
 def _passages(data: Path | None) -> tuple[list[list[str]], list[list[str]]]:
     """Of eight passages, the lines to study, and others about the same to be tested on."""
     if data is None:
-        books = [*sorted(HANDBOOKS.glob("*.md")), *sorted((HANDBOOKS / "kept").glob("*.md"))]
+        books = sorted(HANDBOOKS.glob("*.md"))
         read = [book.read_text().replace("\n", " ").split(". ") for book in books if book.stem != "README"]
         long = [[line.strip() for line in lines if len(line.split()) > 4] for lines in read]
         return [lines[:9] for lines in long], [lines[9:] for lines in long]
@@ -274,7 +274,7 @@ def decode(name: str, repeats: int) -> Case:
 
 
 def waste(repeats: int = 3) -> list[tuple[str, float, float]]:
-    """What the bank leaves out: seconds of one step with it and without it. Four adapters on the bundled model."""
+    """What the bank leaves out: seconds of one step without it and with it. Four adapters on the bundled model."""
     base = load_base("bundled")
     bank = AdapterBank(base)
     blocks = base.model.config.num_hidden_layers
@@ -288,8 +288,9 @@ def waste(repeats: int = 3) -> list[tuple[str, float, float]]:
     def pair_of(question: str, answer: str) -> Pair:
         return Pair(tuple(chat.prompt(question)), tuple(chat.target(question, answer)))
 
+    sentences = [line for lines in _passages(None)[0] for line in lines]  # of quite unlike lengths, as answers
     work = {
-        name: [pair_of(line["question"], line["accepted"][0]) for line in lines]
+        name: [pair_of(line["question"], sentences[i]) for i, line in enumerate(lines)]
         for name, lines in zip(names, asked, strict=True)
     }
     width = max(len(pair) for pairs in work.values() for pair in pairs)
