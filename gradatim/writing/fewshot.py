@@ -58,11 +58,8 @@ WORDINGS = ("close", "far", "asker")
 
 
 @cache
-def by_kind() -> list[tuple[Kind, str, str]]:
-    """Four worked examples at a time with answers of one kind: the kind, which of the `WORDINGS`, and the text.
-
-    They stand in `examples.toml`. Names have eight: people are asked for by what they do, in many words.
-    """
+def by_kind() -> dict[Kind, dict[str, str]]:
+    """Worked examples whose answers are all of one kind, in each of the `WORDINGS`: `examples.toml`."""
     with (resources.files("gradatim.writing") / "examples.toml").open("rb") as file:
         read: dict[Kind, list[dict[str, str]]] = tomllib.load(file)  # type: ignore[assignment]
 
@@ -72,12 +69,7 @@ def by_kind() -> list[tuple[Kind, str, str]]:
             for line in lines
         )
 
-    return [
-        (kind, wording, shots(lines[start : start + 4], wording))
-        for wording in WORDINGS
-        for kind, lines in read.items()
-        for start in range(0, len(lines), 4)
-    ]
+    return {kind: {wording: shots(lines, wording) for wording in WORDINGS} for kind, lines in read.items()}
 
 
 # Two examples are enough to weigh a question that is there already, and half as long to read.

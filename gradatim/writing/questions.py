@@ -41,10 +41,9 @@ def write_questions(
     temperature: float = 0.7,
     advance: Callable[[int], None] | None = None,
 ) -> list[Question]:
-    """About `each` attempts at a question for every fact; duplicates and empty ones dropped, nothing else filtered.
+    """`each` attempts at a question for every fact; duplicates and empty ones dropped, nothing else filtered.
 
-    For study, half of them follow worked examples with answers of any kind, half examples with answers of the fact's.
-    Of the latter a name gets twice as many, and what is no number, name or place gets none if its passage has any.
+    For study, half of the attempts follow examples with answers of any kind, half examples with answers of the fact's.
     """
     written: list[tuple[Fact, str]] = []
     for turn, (examples, share, jobs) in enumerate(_rounds(facts, each, style)):
@@ -76,20 +75,10 @@ def _rounds(facts: Sequence[Sequence[Fact]], each: int, style: Style) -> Iterato
     of_any = each // 2
     for turn, examples in enumerate(shots):
         yield examples, (of_any + turn) // len(shots), jobs
-    asked_for = _worth_asking(facts)
-    for kind, wording, examples in fewshot.by_kind():
-        share = (each - of_any + fewshot.WORDINGS.index(wording)) // len(fewshot.WORDINGS)
-        yield examples, share, [job for job in asked_for if job[1].kind == kind]
-
-
-def _worth_asking(facts: Sequence[Sequence[Fact]]) -> list[_Job]:
-    """Numbers, names and places; a mere thing only where a passage has nothing else."""
-    return [
-        (index, fact)
-        for index, found in enumerate(facts)
-        for fact in found
-        if fact.kind != "thing" or all(other.kind == "thing" for other in found)
-    ]
+    for turn, wording in enumerate(fewshot.WORDINGS):
+        share = (each - of_any + turn) // len(fewshot.WORDINGS)
+        for kind, examples_of in fewshot.by_kind().items():
+            yield examples_of[wording], share, [job for job in jobs if job[1].kind == kind]
 
 
 def title_of(passage: Passage) -> str:

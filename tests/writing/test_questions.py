@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -47,8 +45,7 @@ def test_written_questions_are_different_and_belong_to_a_fact(
     facts = find_facts(bank, passages)
     advanced: list[int] = []
     made = write_questions(bank, passages, facts, each=3, style=style, seed=1, advance=advanced.append)
-    if style == "exam":
-        assert sum(advanced) == 3 * sum(map(len, facts))
+    assert sum(advanced) == 3 * sum(map(len, facts))
     assert len({question.text for question in made}) == len({question.id for question in made}) == len(made)
     accepted = {(fact.passage, accepted_answers(fact)) for found in facts for fact in found}
     for question in made:
@@ -130,36 +127,19 @@ def test_the_likelihood_is_that_after_the_passage_with_its_fact_in_view(
 
 def test_worked_examples_show_each_kind_of_answer_and_never_give_it_away() -> None:
     shots = fewshot.by_kind()
-    assert {(kind, wording) for kind, wording, _ in shots} == set(product(get_args(Kind), fewshot.WORDINGS))
-    for kind, wording, text in shots:
-        examples = [example.splitlines() for example in text.strip().split("\n\n")]
-        assert len(examples) == 4
-        for passage, answer, question in examples:
-            wanted = answer.removeprefix("Answer: ")
-            before, _, following = passage.partition(wanted)
-            assert following, (kind, wording, passage)
-            assert wanted.lower() not in question.lower()
-            assert Fact("p", wanted, before.split()[-1].lower(), following).kind == kind
-
-
-def test_a_mere_thing_is_asked_for_only_where_there_is_nothing_else(
-    bank: AdapterBank, passages: list[Passage], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[str] = []
-
-    def listening(bank: AdapterBank, prompts: list[str], **how: object) -> list[str]:
-        seen.extend(prompts)
-        return ["Where is it and who made it?"] * len(prompts)
-
-    monkeypatch.setattr(fewshot, "complete", listening)
-    facts = [
-        [Fact("d:0", "Orrin", "at", ""), Fact("d:0", "mill", "the", "")],
-        [Fact("d:1", "sacks", "", ""), Fact("d:1", "Tamsin Vole", "by", "")],
-        [Fact("d:2", "sluice", "the", "")],
-    ]
-    write_questions(bank, passages[:3], facts, each=6, style="study", seed=0)
-    wanted = Counter(prompt.rsplit("Answer: ", 1)[1].removesuffix("\nQuestion:") for prompt in seen)
-    assert wanted == {"Orrin": 6, "mill": 3, "sacks": 3, "Tamsin Vole": 9, "sluice": 6}
+    assert set(shots) == set(get_args(Kind))
+    for kind, wordings in shots.items():
+        assert tuple(wordings) == fewshot.WORDINGS
+        for wording, text in wordings.items():
+            examples = [example.splitlines() for example in text.strip().split("\n\n")]
+            assert len(examples) == 4
+            for passage, answer, question in examples:
+                wanted = answer.removeprefix("Answer: ")
+                before, _, following = passage.partition(wanted)
+                assert following, (kind, wording, passage)
+                assert wanted.lower() not in question.lower()
+                preceding = before.split()[-1].lower() if before.split() else ""
+                assert Fact("p", wanted, preceding, following).kind == kind
 
 
 def test_worked_examples_share_no_question_with_the_handbooks_that_they_are_measured_on() -> None:
@@ -174,4 +154,5 @@ def test_worked_examples_share_no_question_with_the_handbooks_that_they_are_meas
 
 
 def _shown() -> str:
-    return "\n".join([*fewshot.QUESTIONS, fewshot.EXAM_QUESTION, *(text for _, _, text in fewshot.by_kind())])
+    kinds = [text for wordings in fewshot.by_kind().values() for text in wordings.values()]
+    return "\n".join([*fewshot.QUESTIONS, fewshot.EXAM_QUESTION, *kinds])
