@@ -111,13 +111,13 @@ class Bank:
 class Peft:
     """One training after the other, on one model under PEFT whose adapter is set back in between."""
 
-    def __init__(self, model: Any, count: int, like: Bank) -> None:
+    def __init__(self, model: Any, like: Bank) -> None:
         import peft
 
         first = like.bank.adapters["0"]
         config = peft.LoraConfig(r=first.rank, lora_alpha=int(first.alpha), target_modules=sorted(first.modules))
         self.model = peft.get_peft_model(model, config)
-        self.count, self.like, self.held_out = count, like, list[float]()
+        self.like, self.held_out = like, list[float]()
         self.weights = [p for p in self.model.parameters() if p.requires_grad]
         for weight in self.weights:
             weight.data = weight.data.float()  # as PEFT's autocast_adapter_dtype has it
@@ -184,7 +184,7 @@ def random_work(count: int, steps: int, rows: int, width: int = 32) -> list[list
 
 def lab(name: str, rows: int, repeats: int) -> Case:
     bank = lab_bank(32)
-    peer = Peft(lab_model(), 32, bank)
+    peer = Peft(lab_model(), bank)
     work = random_work(32, 12, rows)
     return _trained(name, bank, peer, work, repeats, "12 steps of fp32, fused AdamW on both sides")
 
@@ -196,7 +196,7 @@ def edits(data: Path | None) -> list[Case]:
     texts, tests = ([[base.chat.raw(line)[:96] for line in mine] for mine in part] for part in (lines, held))
     work = [[[line] for line in mine] * SEAL_EPOCHS for mine in texts]
     bank = Bank(base, len(texts), SEAL_RANK, SEAL_ALPHA)
-    peer = Peft(other.model, len(texts), bank)
+    peer = Peft(other.model, bank)
     other.model.set_attn_implementation("sdpa")
     what = "published self-edits" if data else "handbook sentences in place of self-edits"
     tokens = sum(len(line) for mine in texts for line in mine)

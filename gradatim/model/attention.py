@@ -64,7 +64,7 @@ def grouped_attention(
     query_PHD, key_PKD, value_PKD = (_fold(heads, layout) for heads in (query_RHTD, key_RKLD, value_RKLD))
     outputs = [_rectangle(query_PHD, key_PKD, value_PKD, layout.rectangles, one, scale) for one in layout.rectangles]
     folded_PHD = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return (folded_PHD if layout.straight else _Unfold.apply(folded_PHD, layout))[None], None  # type: ignore[no-untyped-call]
+    return (folded_PHD if layout.straight else pick(folded_PHD, layout.outputs_T))[None], None
 
 
 def _rectangle(
@@ -108,18 +108,23 @@ class _Fold(torch.autograd.Function):
         return gradients[0].index_select(0, ctx.layout.outputs_T), None
 
 
-class _Unfold(torch.autograd.Function):
-    """Places to line."""
+def pick(rows_PHD: Tensor, places: Tensor) -> Tensor:
+    """The rows at these places, no two the same, so that the way back is a copy and not a sum."""
+    picked: Tensor = _Pick.apply(rows_PHD, places)  # type: ignore[no-untyped-call]
+    return picked
 
+
+class _Pick(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, folded_PHD: Tensor, layout: Layout) -> Tensor:
-        ctx.layout = layout
-        return folded_PHD.index_select(0, layout.outputs_T)
+    def forward(ctx: Any, rows_PHD: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.rows = len(rows_PHD)
+        return rows_PHD.index_select(0, places)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        folded = gradients[0].new_zeros(len(ctx.layout.inputs_P), *gradients[0].shape[1:])
-        return folded.index_copy_(0, ctx.layout.outputs_T, gradients[0]), None
+        spread = gradients[0].new_zeros(ctx.rows, *gradients[0].shape[1:])
+        return spread.index_copy_(0, ctx.saved_tensors[0], gradients[0]), None
 
 
 def _attend(query_RHTD: Tensor, key_RKLD: Tensor, value_RKLD: Tensor, mask: Tensor | None, scale: float) -> Tensor:

@@ -15,8 +15,8 @@ Training and scoring lay texts of any length end to end (`model/packing.py`) and
 every adapter's share of the batch is a slice, not a gather.
 
 A layer and its low-rank products are one node of autograd, which adds straight into the adapters' gradients: nothing
-is kept for the backward pass but the layer's input and the low-rank activations. So gradients of gradients can't be
-had, nor adapter gradients by `torch.autograd.grad`; `backward()` fills them.
+is kept for the backward pass but the layer's input, the low-rank activations and the adapters in the base's type. So
+gradients of gradients can't be had, nor adapter gradients by `torch.autograd.grad`; `backward()` fills them.
 
 Limits: linear layers and GPT-2's Conv1D; no dropout; base weights stay frozen.
 

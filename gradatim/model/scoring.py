@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gradatim.model.attention import laid_out
+from gradatim.model.attention import laid_out, pick
 from gradatim.model.bank import AdapterBank
 from gradatim.model.lower import LowerBlocks
 from gradatim.model.packing import Packed, Pair, pack
@@ -46,24 +45,8 @@ def label_logits(
             position_ids=packed.positions_T[None].to(device),
             use_cache=False,
         ).last_hidden_state
-    hidden_LD: Tensor = _Labelled.apply(hidden_RTD[0], packed.sources_L.to(device))  # type: ignore[no-untyped-call]
-    logits: Tensor = bank.base.head(hidden_LD)
+    logits: Tensor = bank.base.head(pick(hidden_RTD[0], packed.sources_L.to(device)))
     return logits
-
-
-class _Labelled(torch.autograd.Function):
-    """The hidden states where labels are. No position has two labels, so that the way back is a copy, not a sum."""
-
-    @staticmethod
-    def forward(ctx: Any, hidden_TD: Tensor, sources_L: Tensor) -> Tensor:
-        ctx.save_for_backward(sources_L)
-        ctx.positions = len(hidden_TD)
-        return hidden_TD.index_select(0, sources_L)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        hidden = gradients[0].new_zeros(ctx.positions, gradients[0].shape[1])
-        return hidden.index_copy_(0, ctx.saved_tensors[0], gradients[0]), None
 
 
 def log_probabilities(bank: AdapterBank, packed: Packed, names: Sequence[str | None]) -> Tensor:
