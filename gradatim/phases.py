@@ -26,6 +26,7 @@ from gradatim.observe.standing import standing_passages
 from gradatim.observe.subject import name_subjects
 from gradatim.propose import Material, admit, build, choose_strategy
 from gradatim.propose.filters import fingerprint
+from gradatim.recall import Studied
 from gradatim.store.canonical import digest_of
 from gradatim.store.records import load_document
 from gradatim.types import (
@@ -48,7 +49,7 @@ from gradatim.watch.cost import exceeds
 from gradatim.workbench import Workbench, study_prompts
 from gradatim.workspace import Workspace
 from gradatim.writing.facts import Fact, find_facts
-from gradatim.writing.questions import accepted_answers, attribute, write_questions
+from gradatim.writing.questions import accepted_answers, attribute, title_of, write_questions
 from gradatim.writing.restatements import write_implications, write_restatements, write_thesaurus
 from gradatim.writing.words import contains
 
@@ -242,7 +243,7 @@ def propose(
 
 
 def learn(
-    bench: Workbench, studies: Sequence[StudySet], scratch: Path, unguarded: bool, seed: int
+    bench: Workbench, evidence: Evidence, studies: Sequence[StudySet], scratch: Path, unguarded: bool, seed: int
 ) -> tuple[Candidate, ...]:
     """Train all candidates in the same passes; each guarded one replays the base's answers and gets a gate."""
     replay = bench.replay(REPLAY_COUNT)
@@ -265,7 +266,9 @@ def learn(
     candidates = []
     for trainee, (name, study, p) in zip(trainees, wanted, strict=True):
         gate = bench.fit_gate(study.examples, _earlier_questions(bench.workspace)) if p.guarded else None
-        digest = bench.store(trainee.adapter, gate, scratch)
+        texts = {example.target for example in study.examples}
+        studied = Studied.of((one.text, title_of(one)) for one in evidence.passages if one.text in texts)
+        digest = bench.store(trainee.adapter, gate, studied if p.guarded else None, scratch)
         bench.bank.remove(name)
         log = logs[name]
         study_digest = bench.workspace.blobs.put_json(study)
@@ -323,8 +326,7 @@ def judge(bench: Workbench, evidence: Evidence, exam: Exam, candidates: Sequence
     for candidate in candidates:
         bench.progress.phase(f"judge: {candidate.name}", len(exam.questions) + len(lessons))
         measured = measure(
-            bench.bank,
-            bench.router_with(candidate),
+            bench.minds_with(candidate),
             exam=exam.questions,
             exam_before=before,
             lessons=lessons,

@@ -68,7 +68,7 @@ def _walk(run: Journal, bench: Workbench, options: StepOptions) -> StepReport:
         candidates = run.phase(
             "learn",
             tuple[Candidate, ...],
-            lambda: phases.learn(bench, studies, run.partial("learn"), options.unguarded, seed),
+            lambda: phases.learn(bench, evidence, studies, run.partial("learn"), options.unguarded, seed),
         )
         verdicts = run.phase("judge", tuple[Verdict, ...], lambda: phases.judge(bench, evidence, exam, candidates))
     decision = run.phase(

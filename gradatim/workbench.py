@@ -18,11 +18,11 @@ from gradatim.judge.measure import MAX_SKILL_REPLY
 from gradatim.judge.skills import SkillQuestion
 from gradatim.learn.replay import base_replies, replay_prompts
 from gradatim.model.adapter import Adapter
-from gradatim.model.answering import answer
 from gradatim.model.bank import AdapterBank
 from gradatim.model.base import default_cache, load_base
-from gradatim.model.routing import Gate, Router, features
+from gradatim.model.routing import Gate, features
 from gradatim.progress import Progress
+from gradatim.recall import Minds, Studied
 from gradatim.release.answering import check_base, load_minds
 from gradatim.store.canonical import canonical, digest_of
 from gradatim.store.durable import replace
@@ -54,23 +54,27 @@ class Workbench:
         return AdapterBank(base)
 
     @cached_property
-    def live_router(self) -> Router:
+    def live_minds(self) -> Minds:
         return load_minds(self.bank, self.workspace.adapters, self.live.adapters)
 
     def ask_live(self, questions: Sequence[str]) -> list[str]:
         """What the model as it is served says; the bare base without adapters if nothing was ever released."""
-        return answer(self.bank, self.live_router, list(questions), advance=self.progress.advance)
+        return self.live_minds.ask(questions, self.progress.advance)
 
-    def router_with(self, candidate: Candidate) -> Router:
+    def minds_with(self, candidate: Candidate) -> Minds:
         """The live minds and the candidate's, as they would be served together."""
         return load_minds(self.bank, self.workspace.adapters, (*self.live.adapters, candidate.adapter))
 
     def suite_replies(self, suite: Sequence[SkillQuestion]) -> list[str]:
         """The bare base's reply to each question of the suite."""
         asked = [question.question for question in suite]
-        return self._kept(asked, MAX_SKILL_REPLY, lambda: answer(
-            self.bank, Router(self.bank, {}), asked, max_tokens=MAX_SKILL_REPLY, advance=self.progress.advance
-        ))  # fmt: skip
+        bare = Minds(self.bank, {})
+
+        def make() -> list[str]:
+            made = bare.reply(asked, max_tokens=MAX_SKILL_REPLY, advance=self.progress.advance)
+            return [reply.text for reply in made]
+
+        return self._kept(asked, MAX_SKILL_REPLY, make)
 
     def replay(self, count: int) -> tuple[StudyExample, ...]:
         """The first `count` replay prompts of an even spread over the file, with the base's replies."""
@@ -92,12 +96,14 @@ class Workbench:
         others = [*replay_prompts(), *earlier]
         return Gate.fit(features(self.bank, study_prompts(study)), features(self.bank, others))
 
-    def store(self, adapter: Adapter, gate: Gate | None, scratch: Path) -> Digest:
-        """Save a trained adapter, with its gate, under its digest."""
+    def store(self, adapter: Adapter, gate: Gate | None, studied: Studied | None, scratch: Path) -> Digest:
+        """Save a trained adapter, with its gate and what it studied, under its digest."""
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             adapter.save(Path(folder), base=str(self.workspace.base["source"]))
             if gate is not None:
                 gate.save(Path(folder))
+            if studied is not None:
+                studied.save(Path(folder))
             return self.workspace.adapters.add(Path(folder))
 
     def out_of_budget(self) -> bool:

@@ -15,11 +15,10 @@ from torch.nn import functional as F
 from gradatim.judge.gates import Asked, Measured
 from gradatim.judge.skills import SkillQuestion, is_right
 from gradatim.judge.statistics import Interval
-from gradatim.model.answering import answer
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair, pack
-from gradatim.model.routing import Router
 from gradatim.model.scoring import label_logits
+from gradatim.recall import Minds
 from gradatim.types import Question
 from gradatim.writing.words import contains
 
@@ -33,8 +32,7 @@ def right(questions: Sequence[Question], replies: Sequence[str]) -> list[bool]:
 
 
 def measure(
-    bank: AdapterBank,
-    candidate: Router,
+    candidate: Minds,
     *,
     exam: Sequence[Question],
     exam_before: Sequence[bool],
@@ -49,16 +47,17 @@ def measure(
     """`of_base` holds the base's reply to each question of the suite."""
 
     def ask(questions: Sequence[Question]) -> list[bool]:
-        return right(questions, answer(bank, candidate, [q.text for q in questions], advance=advance))
+        return right(questions, candidate.ask([q.text for q in questions], advance))
 
     asked = [question.question for question in suite]
-    replies = answer(bank, candidate, asked, of_base=of_base, max_tokens=MAX_SKILL_REPLY, advance=advance)
+    replies = candidate.reply(asked, of_base=of_base, max_tokens=MAX_SKILL_REPLY, advance=advance)
     skills = Asked(
         [is_right(q, reply) for q, reply in zip(suite, of_base, strict=True)],
-        [is_right(q, reply) for q, reply in zip(suite, replies, strict=True)],
+        [is_right(q, reply.text) for q, reply in zip(suite, replies, strict=True)],
     )
     step = max(1, len(suite) // DRIFT_PROMPTS)
-    kl = drift(bank, candidate, asked[::step], list(of_base)[::step], confidence)
+    by = [reply.adapter for reply in replies]
+    kl = drift(candidate.bank, by[::step], asked[::step], list(of_base)[::step], confidence)
     return Measured(
         Asked(list(exam_before), ask(exam)), skills, Asked(list(lessons_before), ask(lessons)), kl, controls
     )
@@ -66,11 +65,14 @@ def measure(
 
 @torch.inference_mode()
 def drift(
-    bank: AdapterBank, router: Router, prompts: Sequence[str], replies: Sequence[str], confidence: float
+    bank: AdapterBank, names: Sequence[str | None], prompts: Sequence[str], replies: Sequence[str], confidence: float
 ) -> Interval:
-    """Mean KL(base ‖ candidate) per token over the base's replies, with a t interval over prompts, in nats."""
+    """Mean KL(base ‖ candidate) per token over the base's replies, with a t interval over prompts, in nats.
+
+    `names[i]` is the adapter that answers prompt i, None the base itself.
+    """
     values = [0.0] * len(prompts)
-    for index, (name, prompt, reply) in enumerate(zip(router.route(prompts), prompts, replies, strict=True)):
+    for index, (name, prompt, reply) in enumerate(zip(names, prompts, replies, strict=True)):
         if name is None or not reply:
             continue
         chat = bank.base.chat

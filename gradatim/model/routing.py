@@ -2,10 +2,10 @@
 
 A gate is a logistic regression on a hidden state of the *base* (mean over the question's tokens, one middle layer).
 It is fitted when its adapter is trained, on the adapter's study questions against unrelated prompts and against what
-earlier adapters studied, and travels with it in `gate.safetensors`. A question goes to the newest adapter whose gate
-holds it for its own, or to the bare base when none does: a newer gate knows the older subjects, an older one not the
-newer. What no gate claims is answered by the base bit for bit, so it can't be forgotten; lessons learnt at different
-times don't overwrite each other (after MEGa, arXiv 2504.21239, which gates by embedding similarity).
+earlier adapters studied, and travels with it in `gate.safetensors`. A question is first for the newest adapter whose
+gate holds it for its own, and for the bare base when none does: a newer gate knows the older subjects, an older one
+not the newer. What no gate claims is answered by the base bit for bit, so it can't be forgotten; lessons learnt at
+different times don't overwrite each other (after MEGa, arXiv 2504.21239, which gates by embedding similarity).
 
 Limits: a question the gate misses is answered as if nothing had been learnt, one it wrongly claims is answered by the
 adapter; both rates are measured by the judge. The features belong to one base: a gate can't be moved to another.
@@ -85,25 +85,24 @@ class Router:
         self.bank = bank
         self.gates = dict(gates)
 
-    def route(self, questions: Sequence[str]) -> list[str | None]:
-        """The name of the adapter that answers each question; None is the base."""
+    def claims(self, questions: Sequence[str]) -> list[list[str]]:
+        """The adapters that hold each question for their own, the newest first. None claims it: it is the base's."""
         if not self.gates or not questions:
-            return [None] * len(questions)
+            return [[] for _ in questions]
         ungated = [name for name, gate in self.gates.items() if gate is None]
         if ungated:
-            return [ungated[-1]] * len(questions)
-        return self.pick(features(self.bank, questions))
+            return [[ungated[-1]] for _ in questions]
+        return self.claims_of(features(self.bank, questions))
 
-    def pick(self, features_QD: Tensor) -> list[str | None]:
+    def claims_of(self, features_QD: Tensor) -> list[list[str]]:
         """The same for features at hand."""
-        picked: list[str | None] = [None] * len(features_QD)
-        for name, gate in self.gates.items():  # the oldest first, so that the newest has the last word
+        claims: list[list[str]] = [[] for _ in features_QD]
+        for name, gate in reversed(self.gates.items()):
             if gate is not None:
-                picked = [
-                    name if logit > 0 else former
-                    for former, logit in zip(picked, gate(features_QD).tolist(), strict=True)
-                ]
-        return picked
+                for claimed, logit in zip(claims, gate(features_QD).tolist(), strict=True):
+                    if logit > 0:
+                        claimed.append(name)
+        return claims
 
 
 class _Reached(Exception):

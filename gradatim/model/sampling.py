@@ -55,7 +55,7 @@ def sample(
     )
     replies: list[list[int]] = [[] for _ in prompts]
     waiting = sorted(range(len(prompts)), key=lambda i: (names[i] or "", len(prompts[i])))
-    rows = _Rows(bank, decoding)
+    rows = Rows(bank, decoding)
     while waiting or rows.indices:
         room = decoding.batch - len(rows.indices)
         if waiting and (not rows.indices or (room >= -(-decoding.batch // _REFILL) and rows.mergeable)):
@@ -67,18 +67,19 @@ def sample(
     return replies
 
 
-class _Rows:
+class Rows:
     """The rows under way: for each the number of its prompt, its adapter, its cache and where it stands."""
 
     def __init__(self, bank: AdapterBank, decoding: Decoding) -> None:
         self._bank, self._how = bank, decoding
         device = bank.base.device
-        self._ends = torch.tensor(sorted(bank.base.chat.end_tokens | set(decoding.stop)), device=device)
+        self.ends = bank.base.chat.end_tokens | set(decoding.stop)
+        self._ends = torch.tensor(sorted(self.ends), device=device)
         self._generator = torch.Generator(device=device).manual_seed(decoding.seed)
         self.indices: list[int] = []
         self._names: list[str | None] = []
         self._cache: Any = None
-        self._hidden_RD = self._mask_RT = self._positions_R = torch.empty(0)
+        self.hidden_RD = self._mask_RT = self._positions_R = torch.empty(0)
 
     @property
     def mergeable(self) -> bool:
@@ -90,18 +91,18 @@ class _Rows:
         if self.indices:
             width = max(mask_RT.shape[1], self._mask_RT.shape[1])
             _join(self._cache, cache, width)
-            hidden_RD = torch.cat([self._hidden_RD, hidden_RD])
+            hidden_RD = torch.cat([self.hidden_RD, hidden_RD])
             mask_RT = torch.cat([_wide(self._mask_RT, width), _wide(mask_RT, width)])
             positions_R = torch.cat([self._positions_R, positions_R])
         else:
             self._cache = cache
-        self._hidden_RD, self._mask_RT, self._positions_R = hidden_RD, mask_RT, positions_R
+        self.hidden_RD, self._mask_RT, self._positions_R = hidden_RD, mask_RT, positions_R
         self.indices, self._names = self.indices + indices, self._names + names
-        self._keep(sorted(range(len(self.indices)), key=lambda row: self._names[row] or ""))
+        self.keep(sorted(range(len(self.indices)), key=lambda row: self._names[row] or ""))
 
     def step(self, replies: list[list[int]]) -> int:
         """Choose a token for each row and run those that go on; returns how many ended."""
-        chosen_R = _choose(self._bank.base.head(self._hidden_RD).float(), self._how, self._generator)
+        chosen_R = _choose(self._bank.base.head(self.hidden_RD).float(), self._how, self._generator)
         running_R = ~torch.isin(chosen_R, self._ends)
         going = []
         for row, (token, running) in enumerate(zip(chosen_R.tolist(), running_R.tolist(), strict=True)):
@@ -112,13 +113,14 @@ class _Rows:
                 going.append(row)
         ended = len(self.indices) - len(going)
         if ended:
-            self._keep(going)
+            self.keep(going)
             chosen_R = chosen_R[going]
         if going:
-            self._run(chosen_R)
+            self.run(chosen_R)
         return ended
 
-    def _run(self, chosen_R: Tensor) -> None:
+    def run(self, chosen_R: Tensor) -> None:
+        """Put one token [R] after each row and compute what comes next."""
         self._mask_RT = torch.cat([self._mask_RT, self._mask_RT.new_ones(len(self._mask_RT), 1)], dim=1)
         self._positions_R = self._positions_R + 1
         with self._bank.rows(self._names):
@@ -129,14 +131,14 @@ class _Rows:
                 past_key_values=self._cache,
                 use_cache=True,
             )
-        self._hidden_RD = out.last_hidden_state[:, -1].contiguous()
+        self.hidden_RD = out.last_hidden_state[:, -1].contiguous()
 
-    def _keep(self, rows: list[int]) -> None:
+    def keep(self, rows: list[int]) -> None:
         """Only these rows, in this order, and no column in which all of them are padded."""
         if rows != list(range(len(self.indices))):
             kept = torch.tensor(rows, dtype=torch.long, device=self._mask_RT.device)
             self._cache.batch_select_indices(kept)
-            self._hidden_RD, self._mask_RT = self._hidden_RD[kept], self._mask_RT[kept]
+            self.hidden_RD, self._mask_RT = self.hidden_RD[kept], self._mask_RT[kept]
             self._positions_R = self._positions_R[kept]
             self.indices, self._names = [self.indices[i] for i in rows], [self._names[i] for i in rows]
         if rows and self.mergeable and (empty := int(self._mask_RT.any(0).int().argmax())):

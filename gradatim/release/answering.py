@@ -7,28 +7,31 @@ from typing import Any, Protocol
 
 from gradatim.errors import IntegrityError
 from gradatim.model.adapter import Adapter
-from gradatim.model.answering import answer
 from gradatim.model.bank import AdapterBank
 from gradatim.model.base import Base, load_base
-from gradatim.model.routing import GATE_FILE, Gate, Router
+from gradatim.model.routing import GATE_FILE, Gate
 from gradatim.progress import SILENT, Progress
+from gradatim.recall import STUDIED_FILE, Minds, Studied
 from gradatim.release.registry import Registry
 from gradatim.store.adapters import Adapters
 from gradatim.types import Digest, Release
 
 
-def load_minds(bank: AdapterBank, adapters: Adapters, digests: Sequence[Digest]) -> Router:
-    """Put stored adapters into the bank under their digests, and route among them.
+def load_minds(bank: AdapterBank, adapters: Adapters, digests: Sequence[Digest]) -> Minds:
+    """Put stored adapters into the bank under their digests, each with its gate and what it studied.
 
     Raises IntegrityError for bytes that are not their digest's, ModelError for an adapter of another base.
     """
     gates: dict[str, Gate | None] = {}
+    studied: dict[str, Studied] = {}
     for digest in digests:
         folder = adapters.path(digest)
         if digest not in bank.adapters:
             bank.add(digest, Adapter.load(folder, bank.module_shapes(), bank.base.device))
         gates[digest] = Gate.load(folder) if (folder / GATE_FILE).is_file() else None
-    return Router(bank, gates)
+        if (folder / STUDIED_FILE).is_file():
+            studied[digest] = Studied.load(folder)
+    return Minds(bank, gates, studied)
 
 
 def check_base(base: Base, expected: Digest) -> None:
@@ -56,7 +59,7 @@ class Answerer:
         self._adapters = adapters
         self.bank = AdapterBank(base)
         self.release = release
-        self._router = load_minds(self.bank, adapters, release.adapters)
+        self._minds = load_minds(self.bank, adapters, release.adapters)
 
     @classmethod
     def open(cls, workspace: Served) -> Answerer:
@@ -66,10 +69,10 @@ class Answerer:
 
     def refresh(self, release: Release) -> None:
         """Serve another release on the loaded base; adapters already in the bank stay warm."""
-        self._router = load_minds(self.bank, self._adapters, release.adapters)
+        self._minds = load_minds(self.bank, self._adapters, release.adapters)
         self.release = release
 
     def ask(self, questions: Sequence[str], progress: Progress = SILENT) -> list[str]:
         """A greedy answer to each question."""
         progress.phase("ask", len(questions))
-        return answer(self.bank, self._router, questions, advance=progress.advance)
+        return self._minds.ask(questions, progress.advance)

@@ -10,9 +10,8 @@ from gradatim.judge import answered_in_context, skill_suite
 from gradatim.judge.exam import write_exam
 from gradatim.judge.measure import drift, measure, right
 from gradatim.judge.skills import SkillQuestion
-from gradatim.model.answering import answer
 from gradatim.model.bank import AdapterBank
-from gradatim.model.routing import Router
+from gradatim.recall import Minds
 from gradatim.types import Passage, Question
 from gradatim.writing.facts import find_facts
 from tests.model.reference import trained
@@ -50,7 +49,7 @@ def direct(bank: AdapterBank, name: str, prompt: str, reply: str) -> float:
 def test_drift_is_the_divergence_from_the_base(bank: AdapterBank) -> None:
     replies = ["By the river.", "Tamsin Vole", "seven"]
     values = torch.tensor([direct(bank, "far", p, r) for p, r in zip(PROMPTS, replies, strict=True)])
-    mean, low, high = drift(bank, Router(bank, {"far": None}), PROMPTS, replies, 0.9)
+    mean, low, high = drift(bank, ["far"] * 3, PROMPTS, replies, 0.9)
     reach = float(student.ppf(0.95, 2)) * float(values.std()) / 3**0.5
     assert mean == pytest.approx(float(values.mean()), rel=1e-4)
     assert mean > 0.01
@@ -59,27 +58,27 @@ def test_drift_is_the_divergence_from_the_base(bank: AdapterBank) -> None:
 
 
 def test_an_adapter_that_does_nothing_drifts_nowhere(bank: AdapterBank) -> None:
-    mean, low, high = drift(bank, Router(bank, {"still": None}), PROMPTS, PROMPTS, 0.95)
+    mean, low, high = drift(bank, ["still"] * 3, PROMPTS, PROMPTS, 0.95)
     assert (mean, low, high) == pytest.approx((0, 0, 0), abs=1e-6)
 
 
 def test_drift_of_too_few_prompts_is_unknown(bank: AdapterBank) -> None:
-    assert drift(bank, Router(bank, {"far": None}), [], [], 0.95) == (0.0, 0.0, float("inf"))
-    assert drift(bank, Router(bank, {"far": None}), PROMPTS[:1], ["x y"], 0.95)[2] == float("inf")
-    assert drift(bank, Router(bank, {"far": None}), PROMPTS, ["", "", ""], 0.95) == (0.0, 0.0, 0.0)
+    assert drift(bank, [], [], [], 0.95) == (0.0, 0.0, float("inf"))
+    assert drift(bank, ["far"], PROMPTS[:1], ["x y"], 0.95)[2] == float("inf")
+    assert drift(bank, ["far"] * 3, PROMPTS, ["", "", ""], 0.95) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("gates", [{}, {"still": None}])
-def test_a_router_that_changes_nothing_loses_nothing(bank: AdapterBank, gates: dict[str, None]) -> None:
+def test_a_mind_that_changes_nothing_loses_nothing(bank: AdapterBank, gates: dict[str, None]) -> None:
     suite = [*skill_suite()[:5], SkillQuestion("mine", "general", "Anything?", {"regex": "."})]
-    router = Router(bank, gates)
-    of_base = answer(bank, Router(bank, {}), [question.question for question in suite], max_tokens=32)
+    bare = Minds(bank, {})
+    replies = bare.reply([question.question for question in suite], max_tokens=32)
+    of_base = [reply.text for reply in replies]
     exam = [Question("q", "Where is the mill?", ("nowhere",), "p"), Question("r", "Who?", (of_base[0],), "p")]
-    before = right(exam, answer(bank, Router(bank, {}), [question.text for question in exam]))
+    before = right(exam, bare.ask([question.text for question in exam]))
     advanced: list[int] = []
     measured = measure(
-        bank,
-        router,
+        Minds(bank, gates),
         exam=exam,
         exam_before=before,
         lessons=exam[:1],
@@ -121,5 +120,5 @@ def test_an_exam_keeps_a_persons_questions_first_and_few_of_each_passage(bank: A
 def test_answers_in_context_are_the_bare_bases_with_the_text_before_the_question(bank: AdapterBank) -> None:
     text = "The mill opens at five."
     said = answered_in_context(bank, text, PROMPTS)
-    wanted = answer(bank, Router(bank, {}), [f"{text}\n\n{prompt}" for prompt in PROMPTS], max_tokens=40)
-    assert said == wanted
+    wanted = Minds(bank, {}).reply([f"{text}\n\n{prompt}" for prompt in PROMPTS], max_tokens=40)
+    assert said == [reply.text for reply in wanted]

@@ -9,11 +9,10 @@ from gradatim.learn import Trainee, base_replies, replay_prompts, train
 from gradatim.learn.objectives import kl_exact
 from gradatim.learn.training import CURVE_POINTS, TrainingLog, _pair
 from gradatim.model.adapter import Adapter
-from gradatim.model.answering import answer
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import pack
-from gradatim.model.routing import Router
 from gradatim.model.scoring import label_logits
+from gradatim.recall import Minds
 from gradatim.types import StudyExample, TrainingPlan
 from tests.tiny import tiny_base
 
@@ -65,7 +64,7 @@ def test_three_sentences_are_learnt_by_heart(bank: AdapterBank) -> None:
     assert PLAN.tokens / 3 < log.tokens < PLAN.tokens
     assert sum(advanced) == log.tokens
     assert log.steps == len(log.losses) == len(log.mastery)
-    replies = answer(bank, Router(bank, {"a": None}), [lesson.prompt for lesson in LESSONS])
+    replies = Minds(bank, {"a": None}).ask([lesson.prompt for lesson in LESSONS])
     assert replies == [lesson.target for lesson in LESSONS]
 
 
@@ -154,7 +153,7 @@ def test_replay_prompts_and_their_replies(bank: AdapterBank) -> None:
     prompts = replay_prompts()
     assert len(prompts) == len(set(prompts)) >= 96
     replies = base_replies(bank, prompts[:4])
-    said = answer(bank, Router(bank, {}), prompts[:4], max_tokens=24)
+    said = [reply.text for reply in Minds(bank, {}).reply(prompts[:4], max_tokens=24)]
     assert [(e.prompt, e.target, e.kind) for e in replies] == [
         (prompt, text, "replay") for prompt, text in zip(prompts, said, strict=False) if text
     ]

@@ -66,25 +66,25 @@ def test_a_broken_gate_says_so(tmp_path: Path, damage: str) -> None:
 
 
 def test_no_gates_is_the_base(bank: AdapterBank) -> None:
-    assert Router(bank, {}).route(["Who?", "Where?"]) == [None, None]
-    assert Router(bank, {}).pick(torch.zeros(3, 8)) == [None] * 3
-    assert Router(bank, {"a": constant(1)}).route([]) == []
+    assert Router(bank, {}).claims(["Who?", "Where?"]) == [[], []]
+    assert Router(bank, {}).claims_of(torch.zeros(3, 8)) == [[]] * 3
+    assert Router(bank, {"a": constant(1)}).claims([]) == []
 
 
 @pytest.mark.parametrize(
     ("logits", "taken"),
-    [((1, 2), "b"), ((2, 1), "b"), ((1, 1), "b"), ((0, 0), None), ((-1, -2), None), ((-1, 1), "b"), ((1, -1), "a")],
+    [((1, 2), "ba"), ((2, 1), "ba"), ((1, 1), "ba"), ((0, 0), ""), ((-1, -2), ""), ((-1, 1), "b"), ((1, -1), "a")],
 )
-def test_the_newest_gate_that_claims_it_takes_it_and_the_base_what_none_claims(
-    bank: AdapterBank, logits: tuple[float, float], taken: str | None
+def test_gates_claim_the_newest_first_and_what_none_claims_is_the_bases(
+    bank: AdapterBank, logits: tuple[float, float], taken: str
 ) -> None:
     router = Router(bank, {"a": constant(logits[0]), "b": constant(logits[1])})
-    assert router.pick(torch.randn(4, 8)) == [taken] * 4
+    assert router.claims_of(torch.randn(4, 8)) == [[*taken]] * 4
 
 
 def test_an_adapter_without_a_gate_takes_everything(bank: AdapterBank) -> None:
-    assert Router(bank, {"a": None, "b": constant(9)}).route(["Who?"]) == ["a"]
-    assert Router(bank, {"a": None, "b": None}).route(["Who?"]) == ["b"]
+    assert Router(bank, {"a": None, "b": constant(9)}).claims(["Who?"]) == [["a"]]
+    assert Router(bank, {"a": None, "b": None}).claims(["Who?"]) == [["b"]]
 
 
 def test_features_do_not_depend_on_company_and_are_those_of_the_base(bank: AdapterBank) -> None:
@@ -106,5 +106,5 @@ def test_a_question_is_routed_by_what_it_is_about(bank: AdapterBank) -> None:
     mine = [f"When does the mill open on day {i}?" for i in range(12)]
     others = [f"{i} apples and pears?" for i in range(12)]
     gate = Gate.fit(features(bank, mine[:8]), features(bank, others[:8]))
-    routed = Router(bank, {"a": gate}).route([*mine[8:], *others[8:]])
-    assert routed == ["a"] * 4 + [None] * 4
+    claims = Router(bank, {"a": gate}).claims([*mine[8:], *others[8:]])
+    assert claims == [["a"]] * 4 + [[]] * 4

@@ -1,0 +1,55 @@
+"""Which texts an adapter learnt by heart, as digests: what it tells can be checked, but not read out of the list.
+
+A recitation whose digest is listed is word for word what was studied; one that isn't has been garbled on the way or
+made up. Only the SHA-256 of each text is kept, and what the text is about (the subject its document is called by), so
+the texts themselves are nowhere but in the weights.
+
+Limits: a digest confirms a guess, so whoever already suspects a sentence can check that it was studied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from gradatim.errors import ModelError
+
+STUDIED_FILE = "studied.json"
+
+
+class Studied:
+    """The digest of each text and the subject of it; spacing makes no difference."""
+
+    def __init__(self, subjects: Mapping[str, str]) -> None:
+        self._subjects = dict(subjects)
+
+    @classmethod
+    def of(cls, texts: Iterable[tuple[str, str]]) -> Studied:
+        """From pairs of a text and its subject."""
+        return cls({_digest(text): subject for text, subject in texts})
+
+    def subject(self, text: str) -> str | None:
+        """What a studied text is about; None for a text that was not studied word for word."""
+        return self._subjects.get(_digest(text))
+
+    def save(self, folder: Path) -> None:
+        (folder / STUDIED_FILE).write_text(
+            json.dumps(self._subjects, ensure_ascii=False, sort_keys=True, indent=0) + "\n", encoding="utf-8"
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Studied:
+        """Raises ModelError when the folder's list can't be read."""
+        try:
+            read = json.loads((folder / STUDIED_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{folder / STUDIED_FILE} is not a readable list of digests ({error}).") from error
+        if not isinstance(read, dict) or not all(isinstance(subject, str) for subject in read.values()):
+            raise ModelError(f"{folder / STUDIED_FILE} is not a list of digests and subjects.")
+        return cls(read)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
