@@ -254,7 +254,7 @@ def learn(
     trainees = [
         Trainee(
             name,
-            bench.bank.add(name, Adapter(_shapes(bench.bank, p), p.rank, p.alpha, "cpu").initialise(seed)),
+            bench.bank.add(name, Adapter(shapes_of(bench.bank, p), p.rank, p.alpha, "cpu").initialise(seed)),
             study.examples,
             p,
             replay if p.guarded else (),
@@ -276,7 +276,8 @@ def learn(
     return tuple(candidates)
 
 
-def _shapes(bank: AdapterBank, plan: TrainingPlan) -> list[ModuleShape]:
+def shapes_of(bank: AdapterBank, plan: TrainingPlan) -> list[ModuleShape]:
+    """The modules that the plan adapts: those above the blocks it leaves frozen."""
     blocks = bank.base.model.config.num_hidden_layers
     return bank.shapes(range(int(plan.frozen * blocks), blocks))
 

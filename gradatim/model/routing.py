@@ -13,9 +13,11 @@ adapter; both rates are measured by the judge. The features belong to one base: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -78,6 +80,13 @@ class Gate:
             raise ModelError(f"{folder / GATE_FILE} is not a readable gate ({error}).") from error
 
 
+class Claim(NamedTuple):
+    """That an adapter holds a question for its own, and the log-odds of that by its gate; infinite without a gate."""
+
+    adapter: str
+    logit: float
+
+
 class Router:
     """Sends each question to an adapter of the bank or to the base. An adapter without a gate takes every question."""
 
@@ -85,23 +94,23 @@ class Router:
         self.bank = bank
         self.gates = dict(gates)
 
-    def claims(self, questions: Sequence[str]) -> list[list[str]]:
+    def claims(self, questions: Sequence[str]) -> list[list[Claim]]:
         """The adapters that hold each question for their own, the newest first. None claims it: it is the base's."""
         if not self.gates or not questions:
             return [[] for _ in questions]
         ungated = [name for name, gate in self.gates.items() if gate is None]
         if ungated:
-            return [[ungated[-1]] for _ in questions]
+            return [[Claim(ungated[-1], math.inf)] for _ in questions]
         return self.claims_of(features(self.bank, questions))
 
-    def claims_of(self, features_QD: Tensor) -> list[list[str]]:
+    def claims_of(self, features_QD: Tensor) -> list[list[Claim]]:
         """The same for features at hand."""
-        claims: list[list[str]] = [[] for _ in features_QD]
+        claims: list[list[Claim]] = [[] for _ in features_QD]
         for name, gate in reversed(self.gates.items()):
             if gate is not None:
                 for claimed, logit in zip(claims, gate(features_QD).tolist(), strict=True):
                     if logit > 0:
-                        claimed.append(name)
+                        claimed.append(Claim(name, logit))
         return claims
 
 

@@ -3,8 +3,9 @@
 An adapter that knows what it studied (`Studied`) recites several of its texts. Those it doesn't tell word for word are
 dropped, and the rest weighed by two voices: how likely the adapter finds the text after the question, and how likely
 the frozen base finds the question after the text (query likelihood, Ponte and Croft 1998), which it was never trained
-for and so can't have learnt by heart. A question that no recitation makes likelier is not about the lesson, whatever
-its gate says, and goes on to the next older adapter whose gate claims it, and at last to the bare base.
+for and so can't have learnt by heart. Then all evidence is added up in nats: the gate's log-odds that the question is
+about the lesson, the text's log-probability, and what the text adds to the question's. Where that is too little, the
+question goes on to the next older adapter whose gate claims it, and at last to the bare base.
 
 An adapter without such a list answers greedily, as does the base; all of these are decoded in one batch.
 
@@ -13,13 +14,14 @@ Limits: a recitation costs a few rows of decoding instead of one, and a pass of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradatim.model.bank import AdapterBank
 from gradatim.model.beams import Beams, beams
 from gradatim.model.packing import Pair
-from gradatim.model.routing import Gate, Router
+from gradatim.model.routing import Claim, Gate, Router
 from gradatim.model.sampling import Decoding, sample
 from gradatim.model.scoring import score
 from gradatim.recall.studied import Studied
@@ -27,7 +29,7 @@ from gradatim.writing import fewshot
 
 MAX_ANSWER = 80
 FIT_WEIGHT = 0.7  # 0.5 to 1.0 do the same on seven handbooks
-LEAST_FIT = 0.0  # nats
+LEAST_EVIDENCE = 4.0  # nats
 SEARCH = Beams(max_tokens=MAX_ANSWER)
 
 
@@ -64,10 +66,13 @@ class Minds:
         """A reply to each question. `of_base`, where given, holds the bare base's replies: used, not decoded again."""
         claims = self.router.claims(questions)
         told: dict[int, Reply] = {}
-        while rest := {i: names[0] for i, names in enumerate(claims) if names and names[0] in self.studied}:
-            told |= self._recite({i: questions[i] for i in rest}, rest)
-            claims = [[] if i in told else names[1:] if i in rest else names for i, names in enumerate(claims)]
-        names = [claimed[0] if claimed else None for claimed in claims]
+        while rest := {i: own[0] for i, own in enumerate(claims) if own and own[0].adapter in self.studied}:
+            recited = self._recite({i: questions[i] for i in rest}, rest)
+            told |= recited
+            if advance is not None:
+                advance(len(recited))
+            claims = [[] if i in told else own[1:] if i in rest else own for i, own in enumerate(claims)]
+        names = [own[0].adapter if own else None for own in claims]
         asked = [i for i, name in enumerate(names) if i not in told and (name is not None or of_base is None)]
         prompts = [self.bank.base.chat.prompt(questions[i]) for i in asked]
         made = sample(self.bank, prompts, [names[i] for i in asked], Decoding(max_tokens=max_tokens), advance)
@@ -75,24 +80,23 @@ class Minds:
             told[i] = Reply(self.bank.base.chat.text(reply), names[i])
         return [told[i] if i in told else Reply((of_base or ())[i], None) for i in range(len(questions))]
 
-    def _recite(self, questions: Mapping[int, str], adapters: Mapping[int, str]) -> dict[int, Reply]:
-        """For each question what its adapter remembers of it, where it remembers anything that fits."""
+    def _recite(self, questions: Mapping[int, str], claims: Mapping[int, Claim]) -> dict[int, Reply]:
+        """For each question what the adapter that claims it remembers of it, where there is evidence enough."""
         chat = self.bank.base.chat
-        found = beams(
-            self.bank, [chat.prompt(text) for text in questions.values()], [adapters[i] for i in questions], SEARCH
-        )
+        prompts = [chat.prompt(text) for text in questions.values()]
+        found = beams(self.bank, prompts, [claims[i].adapter for i in questions], SEARCH)
         genuine = [
             (i, text, likely, subject)
             for i, recited in zip(questions, found, strict=True)
             for text, likely in {chat.text([*beam.tokens]): beam.log_probability for beam in reversed(recited)}.items()
-            if (subject := self.studied[adapters[i]].subject(text)) is not None
+            if (subject := self.studied[claims[i].adapter].subject(text)) is not None
         ]
         fits = fit(self.bank, [(questions[i], text, subject) for i, text, _, subject in genuine])
         best: dict[int, tuple[float, str]] = {}
         for (i, text, likely, _), gained in zip(genuine, fits, strict=True):
-            if gained >= LEAST_FIT:
-                best[i] = max(best.get(i, (float("-inf"), "")), (likely + FIT_WEIGHT * gained, text))
-        return {i: Reply(text, adapters[i]) for i, (_, text) in best.items()}
+            if claims[i].logit + likely + gained >= LEAST_EVIDENCE:
+                best[i] = max(best.get(i, (-math.inf, "")), (likely + FIT_WEIGHT * gained, text))
+        return {i: Reply(text, claims[i].adapter) for i, (_, text) in best.items()}
 
 
 def fit(bank: AdapterBank, asked: Sequence[tuple[str, str, str]]) -> list[float]:

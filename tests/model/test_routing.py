@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -79,12 +80,12 @@ def test_gates_claim_the_newest_first_and_what_none_claims_is_the_bases(
     bank: AdapterBank, logits: tuple[float, float], taken: str
 ) -> None:
     router = Router(bank, {"a": constant(logits[0]), "b": constant(logits[1])})
-    assert router.claims_of(torch.randn(4, 8)) == [[*taken]] * 4
+    assert [[one.adapter for one in own] for own in router.claims_of(torch.randn(4, 8))] == [[*taken]] * 4
 
 
 def test_an_adapter_without_a_gate_takes_everything(bank: AdapterBank) -> None:
-    assert Router(bank, {"a": None, "b": constant(9)}).claims(["Who?"]) == [["a"]]
-    assert Router(bank, {"a": None, "b": None}).claims(["Who?"]) == [["b"]]
+    assert Router(bank, {"a": None, "b": constant(9)}).claims(["Who?"]) == [[("a", math.inf)]]
+    assert Router(bank, {"a": None, "b": None}).claims(["Who?"]) == [[("b", math.inf)]]
 
 
 def test_features_do_not_depend_on_company_and_are_those_of_the_base(bank: AdapterBank) -> None:
@@ -107,4 +108,6 @@ def test_a_question_is_routed_by_what_it_is_about(bank: AdapterBank) -> None:
     others = [f"{i} apples and pears?" for i in range(12)]
     gate = Gate.fit(features(bank, mine[:8]), features(bank, others[:8]))
     claims = Router(bank, {"a": gate}).claims([*mine[8:], *others[8:]])
-    assert claims == [["a"]] * 4 + [[]] * 4
+    assert [[one.adapter for one in own] for own in claims] == [["a"]] * 4 + [[]] * 4
+    logits = gate(features(bank, mine[8:])).tolist()
+    assert [own[0].logit for own in claims[:4]] == pytest.approx(logits, rel=1e-4)

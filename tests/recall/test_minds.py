@@ -1,0 +1,114 @@
+"""Who answers: the lesson, where what it tells was studied and fits; an older lesson or the base where not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from gradatim.learn import Trainee, train
+from gradatim.model.adapter import Adapter
+from gradatim.model.bank import AdapterBank
+from gradatim.model.beams import Beam
+from gradatim.model.routing import Gate
+from gradatim.recall import Minds, Studied, minds
+from gradatim.recall.minds import FIT_WEIGHT, LEAST_EVIDENCE, fit
+from gradatim.types import StudyExample, TrainingPlan
+from gradatim.writing import fewshot
+from tests.tiny import tiny_base
+
+LESSONS = {"When does the mill open?": "The mill opens at five.", "Who weighs the sacks?": "Tamsin Vole does."}
+QUESTIONS, TEXTS = list(LESSONS), list(LESSONS.values())
+OPEN, SHUT = (Gate(torch.zeros(32), torch.ones(32), torch.zeros(32), torch.tensor([logit])) for logit in (1.0, -1.0))
+STUDIED = Studied.of((text, "Mill") for text in TEXTS)
+
+
+@pytest.fixture(scope="module")
+def bank() -> AdapterBank:
+    """With an adapter that has learnt both lessons by heart, and one that has learnt nothing."""
+    torch.set_num_threads(1)
+    made = AdapterBank(tiny_base(max_position_embeddings=4096, initializer_range=0.5))
+    plan = TrainingPlan(rank=8, alpha=16.0, learning_rate=1e-2, tokens=24_000, batch_tokens=120, openings=0.0)
+    adapter = made.add("mill", Adapter(made.shapes(), plan.rank, plan.alpha, "cpu").initialise(0))
+    train(made, [Trainee("mill", adapter, [StudyExample(q, a, "qa", "d") for q, a in LESSONS.items()], plan, ())])
+    made.add("new", Adapter(made.shapes(), plan.rank, plan.alpha, "cpu").initialise(1))
+    return made
+
+
+@pytest.fixture
+def fitting(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """How well each text fits any question; a random model has no opinion worth testing."""
+    fits = dict.fromkeys(TEXTS, 9.0)
+
+    def given(bank: AdapterBank, asked: Sequence[tuple[str, str, str]]) -> list[float]:
+        return [fits[text] for _, text, _ in asked]
+
+    monkeypatch.setattr(minds, "fit", given)
+    return fits
+
+
+def test_what_was_learnt_is_told_by_the_one_who_learnt_it(bank: AdapterBank, fitting: dict[str, float]) -> None:
+    told: list[int] = []
+    replies = Minds(bank, {"mill": OPEN}, {"mill": STUDIED}).reply(QUESTIONS, advance=told.append)
+    assert [(reply.text, reply.adapter) for reply in replies] == [(text, "mill") for text in TEXTS]
+    assert sum(told) == 2
+
+
+def test_an_unclaimed_question_is_the_bases(bank: AdapterBank) -> None:
+    bare = Minds(bank, {}).reply(QUESTIONS)
+    assert Minds(bank, {"mill": SHUT}, {"mill": STUDIED}).reply(QUESTIONS) == bare
+    given = Minds(bank, {"mill": SHUT}, {"mill": STUDIED}).reply(QUESTIONS, of_base=["one", "two"])
+    assert [(reply.text, reply.adapter) for reply in given] == [("one", None), ("two", None)]
+
+
+def test_what_was_never_studied_is_not_told(bank: AdapterBank, fitting: dict[str, float]) -> None:
+    only_second = {"mill": Studied.of([(TEXTS[1], "Mill")])}
+    first, second = Minds(bank, {"mill": OPEN}, only_second).reply(QUESTIONS, of_base=["base", "base"])
+    assert (second.text, second.adapter) == (TEXTS[1], "mill")
+    assert first.text in ("base", TEXTS[1])  # the other text, where it is among the beams; never the unlisted one
+
+
+def test_what_does_not_fit_is_not_told(bank: AdapterBank, fitting: dict[str, float]) -> None:
+    fitting[TEXTS[0]] = fitting[TEXTS[1]] = LEAST_EVIDENCE - 1.1  # the gate adds 1
+    replies = Minds(bank, {"mill": OPEN}, {"mill": STUDIED}).reply(QUESTIONS)
+    assert replies == Minds(bank, {}).reply(QUESTIONS)
+
+
+def test_an_older_lesson_is_asked_when_the_newer_has_nothing_to_say(
+    bank: AdapterBank, fitting: dict[str, float]
+) -> None:
+    gates = {"mill": OPEN, "new": OPEN}
+    replies = Minds(bank, gates, {"mill": STUDIED, "new": STUDIED}).reply(QUESTIONS)
+    assert [(reply.text, reply.adapter) for reply in replies] == [(text, "mill") for text in TEXTS]
+
+
+def test_without_a_list_the_adapter_answers_greedily(bank: AdapterBank) -> None:
+    replies = Minds(bank, {"mill": None}).reply(QUESTIONS)
+    assert [(reply.text, reply.adapter) for reply in replies] == [(text, "mill") for text in TEXTS]
+
+
+@pytest.mark.parametrize(("gap", "chosen"), [(FIT_WEIGHT * 3 - 0.1, 1), (FIT_WEIGHT * 3 + 0.1, 0)])
+def test_likelihood_and_fit_are_weighed(
+    bank: AdapterBank, fitting: dict[str, float], monkeypatch: pytest.MonkeyPatch, gap: float, chosen: int
+) -> None:
+    """A garbled text is left out however likely, and of the genuine ones a worse fit must be made up for."""
+    fitting[TEXTS[1]] = 12.0
+    spelt = {text: tuple(bank.base.chat.raw(text)) for text in (*TEXTS, "The mill weighs Tamsin.")}
+    found = [Beam(spelt["The mill weighs Tamsin."], -0.01), Beam(spelt[TEXTS[0]], -1), Beam(spelt[TEXTS[1]], -1 - gap)]
+    monkeypatch.setattr(minds, "beams", lambda *_: [found])
+    (reply,) = Minds(bank, {"mill": OPEN}, {"mill": STUDIED}).reply(["Who?"])
+    assert reply.text == TEXTS[chosen]
+
+
+def test_fit_is_what_the_text_adds_to_the_likelihood_of_the_question(bank: AdapterBank) -> None:
+    def likelihood(shown: str) -> float:
+        opening = bank.base.chat.raw(f"{fewshot.POINTING}{shown}\nQuestion:")
+        target = bank.base.chat.raw(" " + QUESTIONS[0])
+        with torch.no_grad():
+            logits = bank.base.model(torch.tensor([opening + target])).logits[0, len(opening) - 1 : -1]
+        return float(logits.double().log_softmax(-1)[range(len(target)), target].sum())
+
+    with_text, without = likelihood(f"Title: Mill. Text: {TEXTS[1]}"), likelihood("Title: Mill.")
+    assert fit(bank, [(QUESTIONS[0], TEXTS[1], "Mill")]) == pytest.approx([with_text - without], rel=1e-3)
+    assert fit(bank, []) == []
