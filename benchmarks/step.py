@@ -90,13 +90,14 @@ def main() -> None:
     parser.add_argument("--show", action="store_true")
     chosen = parser.parse_args()
     logging.disable(logging.WARNING)
-    books = sorted((HANDBOOKS / "kept" if chosen.kept else HANDBOOKS).glob("*.md"))
-    books = [book for book in books if book.stem != "README" and (not chosen.only or book.stem in chosen.only)]
+    every = sorted((HANDBOOKS / "kept" if chosen.kept else HANDBOOKS).glob("*.md"))
+    every = [book for book in every if book.stem != "README"]
+    books = [book for book in every if not chosen.only or book.stem in chosen.only]
     base = load_base("bundled")
     rows = []
     base_skills: list[bool] = []
     for seed in range(chosen.seeds):
-        for index, book in enumerate(books):
+        for book in books:
             with contextlib.ExitStack() as stack:
                 if chosen.keep:
                     folder = chosen.keep / f"{book.stem}-{seed}"
@@ -118,7 +119,7 @@ def main() -> None:
                     "base_skills": sum(base_skills),
                 }
                 if chosen.second:
-                    other = books[(index + 1) % len(books)]
+                    other = every[(every.index(book) + 1) % len(every)]
                     second = learn(workspace, other, seed)
                     answerer = Answerer.open(workspace)
                     again, new = ask(answerer, book), ask(answerer, other)

@@ -27,7 +27,8 @@ def export(
 ) -> Result:
     """Write a release's adapters as others read them: a PEFT folder (vLLM, PEFT) and a GGUF file (llama.cpp) each.
 
-    A lesson's gate, which says when an adapter is meant to answer, is not part of these formats.
+    A lesson's gate and its list of what was studied, by which it answers only what it knows, are not part of these
+    formats.
 
     JSON: {"release", "base", "adapters": [{"adapter", "peft", "gguf"}]}
     """

@@ -75,6 +75,9 @@ def by_kind() -> dict[Kind, dict[str, str]]:
 # Two examples are enough to weigh a question that is there already, and half as long to read.
 POINTING = "\n\n".join(QUESTIONS[0].split("\n\n")[:2]) + "\n\n"
 
+# What people ask about a text whose words they have not seen; the answers left out, as they are not known then.
+ASKED = "".join(line for line in QUESTIONS[1].splitlines(keepends=True) if not line.startswith("Answer:"))
+
 EXAM_QUESTION = """Title: Northgate Pool. Text: The pool is heated to 28 degrees from May to September.
 Answer: 28 degrees
 Question: How warm is the water at Northgate Pool?

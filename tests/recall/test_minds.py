@@ -13,7 +13,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.beams import Beam
 from gradatim.model.routing import Gate
 from gradatim.recall import Minds, Studied, minds
-from gradatim.recall.minds import FIT_WEIGHT, LEAST_EVIDENCE, fit
+from gradatim.recall.minds import LEAST_EVIDENCE, fit
 from gradatim.types import StudyExample, TrainingPlan
 from gradatim.writing import fewshot
 from tests.tiny import tiny_base
@@ -88,7 +88,7 @@ def test_without_a_list_the_adapter_answers_greedily(bank: AdapterBank) -> None:
     assert [(reply.text, reply.adapter) for reply in replies] == [(text, "mill") for text in TEXTS]
 
 
-@pytest.mark.parametrize(("gap", "chosen"), [(FIT_WEIGHT * 3 - 0.1, 1), (FIT_WEIGHT * 3 + 0.1, 0)])
+@pytest.mark.parametrize(("gap", "chosen"), [(2.9, 1), (3.1, 0)])
 def test_likelihood_and_fit_are_weighed(
     bank: AdapterBank, fitting: dict[str, float], monkeypatch: pytest.MonkeyPatch, gap: float, chosen: int
 ) -> None:
@@ -103,7 +103,7 @@ def test_likelihood_and_fit_are_weighed(
 
 def test_fit_is_what_the_text_adds_to_the_likelihood_of_the_question(bank: AdapterBank) -> None:
     def likelihood(shown: str) -> float:
-        opening = bank.base.chat.raw(f"{fewshot.POINTING}{shown}\nQuestion:")
+        opening = bank.base.chat.raw(f"{fewshot.ASKED}{shown}\nQuestion:")
         target = bank.base.chat.raw(" " + QUESTIONS[0])
         with torch.no_grad():
             logits = bank.base.model(torch.tensor([opening + target])).logits[0, len(opening) - 1 : -1]
