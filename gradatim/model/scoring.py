@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from gradatim.model.attention import laid_out, pick
 from gradatim.model.bank import AdapterBank
 from gradatim.model.lower import LowerBlocks
-from gradatim.model.packing import Packed, Pair, pack
+from gradatim.model.packing import Packed, Pair, pack, pack_groups
 
 
 def label_logits(
@@ -66,3 +67,24 @@ def score(bank: AdapterBank, pairs: Sequence[Pair], adapter: str | None, batch: 
         values = log_probabilities(bank, packed, [adapter]).cpu()
         totals[torch.tensor(chosen)] = torch.zeros(len(chosen)).index_add(0, packed.pairs_L, values)
     return totals
+
+
+class Grade(NamedTuple):
+    """How a target fares after its prompt: its log-probability in nats, and whether greedy decoding would say it."""
+
+    log_probability: float
+    greedy: bool
+
+
+@torch.no_grad()
+def grade(bank: AdapterBank, groups: Sequence[Sequence[Pair]], names: Sequence[str | None]) -> list[list[Grade]]:
+    """The grade of each pair, all groups in one pass, group i with adapter `names[i]`."""
+    packed = pack_groups(groups)
+    logits_LV = label_logits(bank, packed, names).float().cpu()
+    count = sum(map(len, groups))
+    values_L = -F.cross_entropy(logits_LV, packed.labels_L, reduction="none")
+    totals = torch.zeros(count).index_add(0, packed.pairs_L, values_L).tolist()
+    missed_L = (logits_LV.argmax(-1) != packed.labels_L).float()
+    missed = torch.zeros(count).index_add(0, packed.pairs_L, missed_L).tolist()
+    grades = iter([Grade(total, miss == 0) for total, miss in zip(totals, missed, strict=True)])
+    return [[next(grades) for _ in group] for group in groups]

@@ -28,9 +28,8 @@ from gradatim.recall.studied import Studied
 from gradatim.writing import fewshot
 
 MAX_ANSWER = 80
-LEAST_EVIDENCE = 5.0
-"""Nats. Over six lessons every right answer had at least 6.0, every claimed question of the suite at most 4.9."""
-
+LEAST_EVIDENCE = 5.0  # nats
+NO_LESSON = "Title: General knowledge."
 SEARCH = Beams(max_tokens=MAX_ANSWER)
 
 
@@ -101,19 +100,18 @@ class Minds:
 
 
 def fit(bank: AdapterBank, asked: Sequence[tuple[str, str, str]]) -> list[float]:
-    """log p(question | text, subject) − log p(question | subject) by the bare base, in nats.
+    """log p(question | text, its subject) − log p(question | `NO_LESSON`) by the bare base, in nats.
 
-    `asked` holds a question, a text and the text's subject each.
+    `asked` holds a question, a text and the text's subject each. So a question that names the subject fits better than
+    one that could be anybody's, and the lessons of two subjects can be compared.
     """
 
-    def pair(question: str, text: str, subject: str) -> Pair:
-        shown = f"Title: {subject}. Text: {text}" if text else f"Title: {subject}."
+    def pair(question: str, shown: str) -> Pair:
         prompt = bank.base.chat.raw(f"{fewshot.ASKED}{shown}\nQuestion:")
         return Pair(tuple(prompt), tuple(bank.base.chat.raw(" " + question)))
 
-    alone = list(dict.fromkeys((question, "", subject) for question, _, subject in asked))
-    values = score(bank, [pair(*one) for one in [*asked, *alone]], None).tolist()
+    alone = list(dict.fromkeys(question for question, _, _ in asked))
+    with_text = [pair(question, f"Title: {subject}. Text: {text}") for question, text, subject in asked]
+    values = score(bank, [*with_text, *(pair(question, NO_LESSON) for question in alone)], None).tolist()
     without = dict(zip(alone, values[len(asked) :], strict=True))
-    return [
-        value - without[question, "", subject] for value, (question, _, subject) in zip(values, asked, strict=False)
-    ]
+    return [value - without[question] for value, (question, _, _) in zip(values, asked, strict=False)]

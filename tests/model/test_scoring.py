@@ -7,9 +7,10 @@ import torch
 
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
-from gradatim.model.scoring import score
-from tests.model.reference import PEFT_IS_BEHIND, alone, random_pairs, trained, with_peft
-from tests.tiny import TINY, tiny_base
+from gradatim.model.sampling import Decoding, sample
+from gradatim.model.scoring import grade, score
+from tests.model.reference import PEFT_IS_BEHIND, alone, random_ids, random_pairs, trained, with_peft
+from tests.tiny import TINY, VOCABULARY, tiny_base
 
 
 @pytest.mark.filterwarnings(PEFT_IS_BEHIND)
@@ -44,3 +45,18 @@ def test_a_long_pair_and_an_empty_target_have_scores() -> None:
     assert float(got[1]) == 0
     assert score(bank, [Pair((5,), ())], None).tolist() == [0]
     assert score(bank, [], None).shape == (0,)
+
+
+def test_a_grade_is_the_score_and_whether_greedy_decoding_says_it() -> None:
+    bank = AdapterBank(tiny_base())
+    trained(bank, "a")
+    prompts = [tuple(random_ids(seed, 1, 5)[0].tolist()) for seed in range(4)]
+    said = [tuple(reply) for reply in sample(bank, prompts, ["a", "a", None, None], Decoding(max_tokens=3))]
+    right = [Pair(prompt, reply) for prompt, reply in zip(prompts, said, strict=True)]
+    wrong = [Pair(pair.prompt, (*pair.target[:-1], (pair.target[-1] + 1) % VOCABULARY)) for pair in right]
+    of_a, of_base = grade(bank, [[*right[:2], *wrong[:2]], [*right[2:], *wrong[2:]]], ["a", None])
+    for grades, name, pairs in ((of_a, "a", [*right[:2], *wrong[:2]]), (of_base, None, [*right[2:], *wrong[2:]])):
+        assert [one.greedy for one in grades] == [True, True, False, False]
+        torch.testing.assert_close(
+            torch.tensor([one.log_probability for one in grades]), score(bank, pairs, name), rtol=1e-4, atol=1e-4
+        )

@@ -13,7 +13,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.beams import Beam
 from gradatim.model.routing import Gate
 from gradatim.recall import Minds, Studied, minds
-from gradatim.recall.minds import LEAST_EVIDENCE, fit
+from gradatim.recall.minds import LEAST_EVIDENCE, NO_LESSON, fit
 from gradatim.types import StudyExample, TrainingPlan
 from gradatim.writing import fewshot
 from tests.tiny import tiny_base
@@ -109,6 +109,6 @@ def test_fit_is_what_the_text_adds_to_the_likelihood_of_the_question(bank: Adapt
             logits = bank.base.model(torch.tensor([opening + target])).logits[0, len(opening) - 1 : -1]
         return float(logits.double().log_softmax(-1)[range(len(target)), target].sum())
 
-    with_text, without = likelihood(f"Title: Mill. Text: {TEXTS[1]}"), likelihood("Title: Mill.")
+    with_text, without = likelihood(f"Title: Mill. Text: {TEXTS[1]}"), likelihood(NO_LESSON)
     assert fit(bank, [(QUESTIONS[0], TEXTS[1], "Mill")]) == pytest.approx([with_text - without], rel=1e-3)
     assert fit(bank, []) == []

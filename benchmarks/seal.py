@@ -1,0 +1,222 @@
+"""SEAL in the lab world: what is learnt from a passage, by who wrote the study material.
+
+    python benchmarks/seal.py [--model DIR …] [--people 24] [--seeds 5] [--rounds 2]
+
+Every arm trains an adapter on each of `--people` unseen people, once for each seed, with equally many positions, and is
+asked in a wording that nothing was trained on or chosen by. The arms:
+
+- base: nothing is trained; passage in context: the base, the passage before the question
+- passage only: the passage itself, at the best of the rates on other people
+- untrained edits: one edit of the base for each seed
+- random edits: an edit about somebody else
+- best of n: the best of the base's drafts, chosen by other questions and seeds, no training of the writer
+- after rl: one edit for each seed by the writer after `--rounds` rounds on other people
+
+`known` is what remains of questions about people whom the base knew. Intervals are 95 %, by bootstrap over people.
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import bootstrap
+
+from gradatim.learn.inner import Trial, try_each
+from gradatim.model.bank import AdapterBank
+from gradatim.model.base import load_base
+from gradatim.model.packing import Pair
+from gradatim.model.scoring import Grade, grade
+from gradatim.recipes.dialects import LabDialect
+from gradatim.recipes.seal import WRITER, Asking, Edit, Rewarded, SelfEdits, Settings, Task, best, shrunk
+from gradatim.worlds import lab
+from gradatim.worlds.biographies import ATTRIBUTES, HELD_OUT, SELECTING, Person, passage, people, questions
+
+KNOWN_ASKED = 40
+
+
+@dataclass(frozen=True)
+class Scored:
+    """For each person and seed the share of right answers, [P, S], and the share of known answers kept."""
+
+    right_PS: np.ndarray
+    known: float
+
+    def row(self) -> dict[str, float | int]:
+        means = self.right_PS.mean(axis=1)
+        low, high = bootstrap((means,), np.mean, rng=0).confidence_interval if means.std() else (means[0], means[0])
+        found = {"mean": means.mean(), "low": low, "high": high, "known": self.known}
+        return {**{name: round(100 * float(value), 1) for name, value in found.items()}, "n": self.right_PS.size}
+
+
+class Lab:
+    """One lab model, people to choose by and people to judge by."""
+
+    def __init__(self, folder: Path, count: int, seeds: int) -> None:
+        self.bank = AdapterBank(load_base(str(folder), dtype=torch.float32))
+        settings = lab.LabSettings(**json.loads((folder / "training.json").read_text())["settings"])
+        known = lab.known_people(settings)
+        taken = {person.name for person in known}
+        self.train = people(count, random.Random(1), taken)
+        self.test = people(count, random.Random(2), taken | {person.name for person in self.train})
+        self.seeds = range(9000, 9000 + seeds)
+        self.dialect = LabDialect(self.bank.base.chat)
+        self.loop = SelfEdits(self.bank, self.dialect, Settings())
+        sure = [self.loop.question(Asking(q.text, q.answer)) for person in known for q in questions(person, 0)]
+        (grades,) = grade(self.bank, [sure], [None])
+        self.known = [pair for pair, one in zip(sure, grades, strict=True) if one.greedy][:: len(sure) // KNOWN_ASKED]
+
+    def task(self, person: Person) -> Task:
+        selecting, scoring = (
+            tuple(Asking(q.text, q.answer) for q in questions(person, wording)) for wording in (SELECTING, HELD_OUT)
+        )
+        return Task(passage(person), selecting, scoring)
+
+    def tasks(self, group: Sequence[Person]) -> list[Task]:
+        return [self.task(person) for person in group]
+
+    def score(self, jobs: Sequence[tuple[Edit | None, Task, int]], each: int) -> Scored:
+        """Jobs in order of people, `each` a person."""
+        studied = [(edit, task, seed) for edit, task, seed in jobs if edit is not None]
+
+        def measure(names: list[str], numbers: range) -> list[tuple[float, float]]:
+            groups = [
+                [*(self.loop.question(one) for one in studied[number][1].scoring), *self.known] for number in numbers
+            ]
+            return [_shares(grades, len(ATTRIBUTES)) for grades in grade(self.bank, groups, names)]
+
+        trials = [Trial(edit.pairs, edit.learning_rate, seed) for edit, _, seed in studied]
+        found = iter(try_each(self.bank, trials, self.loop.settings.inner, measure))
+        shares = [next(found) if edit is not None else (0.0, 1.0) for edit, _, _ in jobs]
+        right = np.array([share for share, _ in shares]).reshape(-1, each)
+        return Scored(right, statistics.mean(known for _, known in shares) if shares else 0.0)
+
+    def without_training(self, prompts: Sequence[Sequence[Pair]]) -> Scored:
+        graded = grade(self.bank, prompts, [None] * len(prompts))
+        right = np.array([[statistics.mean(float(one.greedy) for one in grades)] for grades in graded])
+        return Scored(right, 1.0)
+
+
+def _shares(grades: Sequence[Grade], asked: int) -> tuple[float, float]:
+    right = [float(one.greedy) for one in grades]
+    return statistics.mean(right[:asked]), statistics.mean(right[asked:])
+
+
+def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, object]]:
+    loop, bank, chat = world.loop, world.bank, world.bank.base.chat
+    tests, seeds, count = world.tasks(world.test), world.seeds, len(world.seeds)
+    found: dict[str, Scored] = {}
+    found["base"] = world.without_training([[loop.question(one) for one in task.scoring] for task in tests])
+    found["passage in context"] = world.without_training(
+        [
+            [
+                Pair(
+                    tuple(
+                        chat.raw(lab.READ.format(passage=task.passage, question=f"Question: {one.question}\nAnswer:"))
+                    ),
+                    tuple(chat.target(one.question, one.answer)),
+                )
+                for one in task.scoring
+            ]
+            for task in tests
+        ]
+    )
+    others = world.tasks(world.train)
+    rates: dict[str, float] = {}
+    for rate in lab.RATES:
+        dialect = LabDialect(chat, rate)
+        jobs = [(dialect.plain(task.passage), task, 1) for task in others]
+        rates[rate] = statistics.mean(reward for reward, _ in loop.trials(jobs, lambda task: task.selecting))
+    world.dialect = LabDialect(chat, max(rates, key=lambda rate: rates[rate]))
+    plain = [(world.dialect.plain(task.passage), task, seed) for task in tests for seed in seeds]
+    found["passage only"] = world.score(plain, count)
+    drafts = loop.write(tests, max(count, loop.settings.tried), seed=7)
+    found["untrained edits"] = world.score(_spread(drafts, tests, seeds), count)
+    shifted = drafts[1:] + drafts[:1]
+    found["random edits"] = world.score(_spread(shifted, tests, seeds), count)
+    chosen = [_best(loop, tests, number, edits) for number, edits in enumerate(drafts)]
+    found["best of n"] = world.score(
+        [(edit, task, seed) for edit, task in zip(chosen, tests, strict=True) for seed in seeds], count
+    )
+    log = []
+    for number in range(rounds):
+        began = time.monotonic()
+        report = loop.round(others, number)
+        log.append({
+            "round": number, "trials": report.trials, "reliability": round(report.reliability, 2),
+            "kept": round(statistics.mean(one.shrunk for one in report.kept), 3),
+            "kinds": dict(_counts(one.edit.kind for one in report.kept)),
+            "rates": dict(_counts(f"{one.edit.learning_rate:g}" for one in report.kept)),
+            "seconds": round(time.monotonic() - began),
+        })  # fmt: skip
+        written = loop.write(tests, count, seed=7)
+        found["after rl" if number == rounds - 1 else f"after round {number + 1}"] = world.score(
+            _spread(written, tests, seeds), count
+        )
+    if WRITER in bank.adapters:
+        bank.remove(WRITER)
+    return found, {"passage rates": {name: round(value, 3) for name, value in rates.items()}, "rounds": log}
+
+
+def _spread(
+    drafts: Sequence[Sequence[Edit]], tasks: Sequence[Task], seeds: Sequence[int]
+) -> list[tuple[Edit | None, Task, int]]:
+    """A draft for each seed; None, which learns nothing, where the model wrote too few that can be read."""
+    return [
+        (edits[number] if number < len(edits) else None, task, seed)
+        for edits, task in zip(drafts, tasks, strict=True)
+        for number, seed in enumerate(seeds)
+    ]
+
+
+def _best(loop: SelfEdits, tasks: Sequence[Task], number: int, edits: Sequence[Edit]) -> Edit | None:
+    """The draft whose trainings, on other questions and seeds than it is judged by, did best."""
+    seeds = range(50, 50 + loop.settings.seeds + loop.settings.final_seeds)
+    jobs = [(edit, tasks[number], seed) for edit in edits for seed in seeds]
+    rewards = [reward for reward, _ in loop.trials(jobs, lambda task: task.selecting)]
+    each = len(seeds)
+    moved, _ = shrunk([Rewarded(edit, 0, tuple(rewards[i * each : (i + 1) * each])) for i, edit in enumerate(edits)])
+    return best(moved, 0, 1)[0].edit if moved else None
+
+
+def _counts(values: object) -> list[tuple[str, int]]:
+    from collections import Counter
+
+    return Counter(values).most_common()  # type: ignore[arg-type]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, nargs="*", default=[])
+    parser.add_argument("--people", type=int, default=24)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=2)
+    chosen = parser.parse_args()
+    logging.disable(logging.WARNING)
+    whole: dict[str, object] = {}
+    for folder in chosen.model:
+        began = time.monotonic()
+        found, told = arms(Lab(folder, chosen.people, chosen.seeds), chosen.rounds)
+        print(f"\n{folder.name}\n{'arm':20} {'right':>6} {'95 %':>14} {'known':>6} {'n':>4}")
+        for name, scored in found.items():
+            row = scored.row()
+            print(f"{name:20} {row['mean']:6} {row['low']:6} – {row['high']:5} {row['known']:6} {row['n']:4}")
+        for one in told["rounds"]:  # type: ignore[attr-defined]
+            print(one)
+        whole[folder.name] = {"arms": {name: scored.row() for name, scored in found.items()}, **told}
+        whole["seconds"] = round(time.monotonic() - began)
+    print(json.dumps(whole))
+
+
+if __name__ == "__main__":
+    main()

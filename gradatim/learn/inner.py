@@ -1,0 +1,122 @@
+"""Many short trainings at once: an adapter for each piece of study material, all in the same passes, thrown away after.
+
+    results = try_each(bank, trials, plan, measure)   # called with the adapters' names
+
+This is the inner loop of a search over study material (SEAL, arXiv 2506.10943): what a piece is worth is what a model
+that has studied it can do. Every trial takes as many positions as every other, whatever it studies, so what is
+compared is the material and not its length; short material is gone through more often.
+
+Limits: next-token loss over each pair's target, AdamW, a rate that falls to nothing. No guard: what comes out is
+measured and dropped, never released.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
+
+from gradatim.learn.objectives import sequence_means
+from gradatim.learn.trainer import Labels, Trainer
+from gradatim.model.adapter import Adapter
+from gradatim.model.bank import AdapterBank
+from gradatim.model.packing import Pair
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one adapter studies, how fast, and the seed of its start and of its order."""
+
+    pairs: tuple[Pair, ...]
+    learning_rate: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class InnerPlan:
+    """What all trials have in common."""
+
+    rank: int = 8
+    alpha: float = 16.0
+    positions: int = 3600  # of each trial
+    step_positions: int = 30
+    at_once: int = 96
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.positions // self.step_positions)
+
+
+def try_each(
+    bank: AdapterBank,
+    trials: Sequence[Trial],
+    plan: InnerPlan,
+    measure: Callable[[list[str], range], list[Result]],
+    advance: Callable[[int], None] | None = None,
+) -> list[Result]:
+    """Train an adapter for each trial, measure it, drop it. `measure` gets names in the bank and numbers of trials.
+
+    Raises ValueError for a trial without material.
+    """
+    if not all(trial.pairs for trial in trials):
+        raise ValueError("a trial without pairs has nothing to study")
+    results: list[Result] = []
+    for start in range(0, len(trials), plan.at_once):
+        chosen = trials[start : start + plan.at_once]
+        names = [f"trial {start + number}" for number in range(len(chosen))]
+        try:
+            _train(bank, names, chosen, plan)
+            results += measure(names, range(start, start + len(chosen)))
+        finally:
+            for name in names:
+                if name in bank.adapters:
+                    bank.remove(name)
+        if advance is not None:
+            advance(len(chosen))
+    return results
+
+
+def _train(bank: AdapterBank, names: Sequence[str], trials: Sequence[Trial], plan: InnerPlan) -> None:
+    trainer = Trainer(bank)
+    for name, trial in zip(names, trials, strict=True):
+        adapter = Adapter(bank.shapes(), plan.rank, plan.alpha, bank.base.device).initialise(trial.seed)
+        bank.add(name, adapter)
+        trainer.join(name, learning_rate=trial.learning_rate)
+    shown = [_Shown(trial) for trial in trials]
+    for step in range(plan.steps):
+        upto = plan.step_positions * (step + 1)
+        work = {name: pairs.batch(upto) for name, pairs in zip(names, shown, strict=True)}
+        for name, trial in zip(names, trials, strict=True):
+            trainer.set_rate(name, trial.learning_rate * (1 - step / plan.steps))
+        trainer.step(work, _objective)
+
+
+def _objective(labels: Labels) -> Tensor:
+    return sequence_means(-labels.log_probability_L, labels.adapters_L, len(labels.counts)).sum()
+
+
+class _Shown:
+    """A trial's pairs over and over, in a new order each time."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._pairs, self._chance = trial.pairs, random.Random(trial.seed)
+        self._waiting: list[Pair] = []
+        self._positions = 0
+
+    def batch(self, upto: int) -> list[Pair]:
+        """At least one pair, and more while that brings all positions so far nearer to `upto`."""
+        batch: list[Pair] = []
+        while not batch or self._positions + len(self._next()) / 2 < upto:
+            batch.append(self._next())
+            self._positions += len(self._waiting.pop())
+        return batch
+
+    def _next(self) -> Pair:
+        if not self._waiting:
+            self._waiting = self._chance.sample(self._pairs, len(self._pairs))
+        return self._waiting[-1]

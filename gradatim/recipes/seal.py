@@ -1,0 +1,283 @@
+"""SEAL: the model writes its own study material, is rewarded for what a model that studied it can do, and so learns to
+write better (Zweiger et al., arXiv 2506.10943).
+
+    outer = SelfEdits(bank, dialect, settings)
+    for number in range(rounds):
+        outer.round(tasks, number)    # drafts, inner trainings, selection, one training of the writer
+    outer.write(tasks, 1, seed)       # what the trained writer writes
+
+A *task* is a passage and questions about it; an *edit* is what the model writes after reading the passage: lines to
+study and how fast to study them. The outer loop is ReST-EM (Singh et al., arXiv 2312.06585): draft, keep the best,
+imitate them from the base on. What differs from the published protocol, and why:
+
+- *Selection is not scoring.* A published round keeps the best of five edits by the mean of three noisy runs, and most
+  of the "gain" that it reports for them is the winner's curse. Here edits are chosen by questions in one wording and
+  trained from some seeds, and judged by another wording from other seeds.
+- *A finer reward.* The mean log-probability of the answers, not the share of right ones: it moves before one tips.
+- *Racing.* All drafts get a few seeds, only the better ones more, and means are shrunk towards the task's by how
+  reliable they have shown themselves to be (`shrunk`, an analysis of variance).
+- *A proxy first.* Of many drafts only those go to training in which the base itself believes most, passage in view.
+- *Equal effort.* Every trial takes equally many positions, so longer edits don't win by being longer.
+
+Limits: knowledge from one passage at a time. The writer's imitation is trained on whole edits, so a kept edit's wrong
+lines are imitated with the right ones.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from gradatim.learn.inner import InnerPlan, Trial, try_each
+from gradatim.learn.trainer import Labels, Trainer
+from gradatim.model.adapter import Adapter
+from gradatim.model.bank import AdapterBank
+from gradatim.model.packing import Pair
+from gradatim.model.sampling import Decoding, sample
+from gradatim.model.scoring import grade
+
+WRITER = "writer"
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question and its answer."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A passage to learn from, questions to choose edits by, and others, in other words, to judge them by."""
+
+    passage: str
+    selecting: tuple[Asking, ...]
+    scoring: tuple[Asking, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What the model wrote: the whole text, and what is studied of it and how fast."""
+
+    text: str
+    kind: str
+    pairs: tuple[Pair, ...]
+    learning_rate: float
+
+
+class Dialect(Protocol):
+    """How a model is asked to write study material, and how what it wrote is read."""
+
+    def prompt(self, passage: str, kind: str) -> list[int]:
+        """Token ids after which the model writes an edit of that kind."""
+        ...
+
+    def read(self, text: str) -> Edit | None:
+        """The edit that a text is, or None where nothing in it can be studied."""
+        ...
+
+    def plain(self, passage: str) -> Edit:
+        """The passage itself as study material."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How wide the search is and how the writer is trained."""
+
+    kinds: tuple[str, ...] = ("anything",)
+    drafts: int = 16  # texts written for each task
+    tried: int = 6  # of which so many are trained on
+    seeds: int = 2  # trainings of each, at first
+    finalists: int = 2  # which get as many again
+    final_seeds: int = 4
+    temperature: float = 1.0
+    max_tokens: int = 160
+    inner: InnerPlan = field(default_factory=InnerPlan)
+    writer_rank: int = 16
+    writer_rate: float = 2e-3
+    writer_epochs: int = 8
+    writer_batch: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rewarded:
+    """An edit with the reward of each of its trainings, and its mean shrunk towards that of its task's edits."""
+
+    edit: Edit
+    task: int
+    rewards: tuple[float, ...]
+    shrunk: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """What a round did."""
+
+    number: int
+    trials: int
+    reliability: float  # of the first heat's means, by an analysis of variance
+    kept: tuple[Rewarded, ...]
+
+
+class SelfEdits:
+    """The outer loop on one base: the writer's adapter is `WRITER` in the bank, or there is none yet."""
+
+    def __init__(self, bank: AdapterBank, dialect: Dialect, settings: Settings, seed: int = 0) -> None:
+        self.bank, self.dialect, self.settings, self.seed = bank, dialect, settings, seed
+
+    # -------------------------------------------------------------- writing
+
+    def write(self, tasks: Sequence[Task], each: int, seed: int) -> list[list[Edit]]:
+        """`each` edits for every task by the writer as it is, fewer where texts can't be read."""
+        how = Decoding(self.settings.max_tokens, self.settings.temperature, seed=seed, batch=96)
+        asked = [(number, kind) for number in range(len(tasks)) for kind in self._kinds(each)]
+        prompts = [self.dialect.prompt(tasks[number].passage, kind) for number, kind in asked]
+        writer = WRITER if WRITER in self.bank.adapters else None
+        edits: list[list[Edit]] = [[] for _ in tasks]
+        for (number, _), reply in zip(asked, sample(self.bank, prompts, writer, how), strict=True):
+            edit = self.dialect.read(self.bank.base.chat.text(reply))
+            if edit is not None:
+                edits[number].append(edit)
+        return edits
+
+    def _kinds(self, each: int) -> list[str]:
+        kinds = self.settings.kinds
+        return [kinds[i % len(kinds)] for i in range(each)]
+
+    def believed(self, task: Task, edits: Sequence[Edit], most: int) -> list[Edit]:
+        """The edits that the bare base finds likeliest after the passage, by the mean over their tokens."""
+        if len(edits) <= most:
+            return [*edits]
+        chat = self.bank.base.chat
+        pairs = [
+            Pair(tuple(self.dialect.prompt(task.passage, edit.kind)), tuple(chat.raw(edit.text))) for edit in edits
+        ]
+        (grades,) = grade(self.bank, [pairs], [None])
+        means = [one.log_probability / len(pair.target) for one, pair in zip(grades, pairs, strict=True)]
+        order = sorted(range(len(edits)), key=lambda i: -means[i])
+        return [edits[i] for i in order[:most]]
+
+    # ------------------------------------------------------------- rewarding
+
+    def trials(
+        self, jobs: Sequence[tuple[Edit, Task, int]], which: Callable[[Task], Sequence[Asking]]
+    ) -> list[tuple[float, float]]:
+        """For each (edit, task, seed) the mean log-probability of the answers and the share of right ones."""
+        made = [Trial(edit.pairs, edit.learning_rate, seed) for edit, _, seed in jobs]
+
+        def measure(names: list[str], numbers: range) -> list[tuple[float, float]]:
+            groups = [[self.question(one) for one in which(jobs[number][1])] for number in numbers]
+            return [
+                (
+                    statistics.mean(one.log_probability for one in grades),
+                    statistics.mean(float(one.greedy) for one in grades),
+                )
+                for grades in grade(self.bank, groups, names)
+            ]
+
+        return try_each(self.bank, made, self.settings.inner, measure)
+
+    def question(self, asking: Asking) -> Pair:
+        chat = self.bank.base.chat
+        return Pair(tuple(chat.prompt(asking.question)), tuple(chat.target(asking.question, asking.answer)))
+
+    # ---------------------------------------------------------------- a round
+
+    def round(self, tasks: Sequence[Task], number: int) -> RoundReport:
+        """Draft, try, keep the best edit of each task, and train the writer anew on all that were kept."""
+        settings, seed = self.settings, self.seed * 1000 + number * 100
+        drafts = self.write(tasks, settings.drafts, seed)
+        entered = [
+            (edit, task)
+            for task, edits in enumerate(drafts)
+            for edit in self.believed(tasks[task], edits, settings.tried)
+        ]
+        first = self._heat(tasks, entered, range(seed, seed + settings.seeds))
+        rewarded = [Rewarded(edit, task, rewards) for (edit, task), rewards in zip(entered, first, strict=True)]
+        rewarded, reliability = shrunk(rewarded)
+        finalists = [one for task in range(len(tasks)) for one in best(rewarded, task, settings.finalists)]
+        more = range(seed + settings.seeds, seed + settings.seeds + settings.final_seeds)
+        again = self._heat(tasks, [(one.edit, one.task) for one in finalists], more)
+        finalists, _ = shrunk(
+            [Rewarded(one.edit, one.task, one.rewards + rewards) for one, rewards in zip(finalists, again, strict=True)]
+        )
+        kept = tuple(one for task in range(len(tasks)) for one in best(finalists, task, 1))
+        self.imitate([(tasks[one.task], one.edit) for one in kept], seed)
+        trials = len(entered) * settings.seeds + len(finalists) * settings.final_seeds
+        return RoundReport(number, trials, reliability, kept)
+
+    def _heat(
+        self, tasks: Sequence[Task], entered: Sequence[tuple[Edit, int]], seeds: Sequence[int]
+    ) -> list[tuple[float, ...]]:
+        jobs = [(edit, tasks[task], seed) for edit, task in entered for seed in seeds]
+        rewards = [reward for reward, _ in self.trials(jobs, lambda task: task.selecting)]
+        each = len(seeds)
+        return [tuple(rewards[start : start + each]) for start in range(0, len(rewards), each)]
+
+    def imitate(self, kept: Sequence[tuple[Task, Edit]], seed: int) -> float:
+        """Train the writer anew, from the base on, to write these edits; returns the last epoch's mean loss."""
+        settings, chat = self.settings, self.bank.base.chat
+        end = min(chat.end_tokens)
+        shown = [
+            Pair(tuple(self.dialect.prompt(task.passage, kind)), (*chat.raw(edit.text), end))
+            for task, edit in kept
+            for kind in dict.fromkeys(settings.kinds)
+        ]
+        if WRITER in self.bank.adapters:
+            self.bank.remove(WRITER)
+        adapter = Adapter(self.bank.shapes(), settings.writer_rank, 2.0 * settings.writer_rank, self.bank.base.device)
+        self.bank.add(WRITER, adapter.initialise(seed))
+        trainer = Trainer(self.bank)
+        trainer.join(WRITER, learning_rate=settings.writer_rate)
+        chance, steps = random.Random(seed), settings.writer_epochs * -(-len(shown) // settings.writer_batch)
+        done, losses = 0, [0.0]
+        for _ in range(settings.writer_epochs):
+            losses = []
+            order = chance.sample(shown, len(shown))
+            for start in range(0, len(order), settings.writer_batch):
+
+                def objective(labels: Labels, losses: list[float] = losses) -> Tensor:
+                    loss = -labels.log_probability_L.mean()
+                    losses.append(float(loss.detach()))
+                    return loss
+
+                trainer.set_rate(WRITER, settings.writer_rate * (1 - done / steps))
+                trainer.step({WRITER: order[start : start + settings.writer_batch]}, objective)
+                done += 1
+        return statistics.mean(losses)
+
+
+def best(rewarded: Sequence[Rewarded], task: int, most: int) -> list[Rewarded]:
+    """The task's edits with the highest shrunken means."""
+    return sorted((one for one in rewarded if one.task == task), key=lambda one: -one.shrunk)[:most]
+
+
+def shrunk(rewarded: Sequence[Rewarded]) -> tuple[list[Rewarded], float]:
+    """Each mean moved towards its task's by 1 − reliability, and the reliability of these means.
+
+    One-way analysis of variance within tasks: the variance between edits, less what the noise between an edit's
+    trainings would make of equal ones, over itself plus that noise.
+    """
+    means = [statistics.mean(one.rewards) for one in rewarded]
+    tasks = {one.task for one in rewarded}
+    centre = {
+        task: statistics.mean(mean for mean, one in zip(means, rewarded, strict=True) if one.task == task)
+        for task in tasks
+    }
+    noises = [statistics.variance(one.rewards) / len(one.rewards) for one in rewarded if len(one.rewards) > 1]
+    noise = statistics.mean(noises) if noises else 0.0
+    spread = sum((mean - centre[one.task]) ** 2 for mean, one in zip(means, rewarded, strict=True))
+    observed = spread / max(1, len(rewarded) - len(tasks))
+    reliability = max(0.0, 1 - noise / observed) if observed else 0.0
+    moved = [
+        Rewarded(one.edit, one.task, one.rewards, centre[one.task] + reliability * (mean - centre[one.task]))
+        for mean, one in zip(means, rewarded, strict=True)
+    ]
+    return moved, reliability

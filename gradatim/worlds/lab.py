@@ -1,0 +1,252 @@
+"""The lab model: a Llama of about a million parameters that lives in the world of biographies, trained from scratch.
+
+    python -m gradatim.worlds.lab DIR [--wordings 6] [--steps N] [--seed 0]
+
+It knows some people by heart, answers questions about them, reads a passage about a stranger and answers from it, and
+writes study material about one, a third of it wrong. So it is a base on which whole self-improvement loops run in
+minutes, with everything checkable. `wordings` is the augmentation knob of Allen-Zhu and Li (arXiv 2309.14316): with 1,
+each known person's biography is told in one wording and one order only, with 6 in any.
+
+What is trained, by share of the texts: biographies of known people and, for half of them, questions with answers;
+questions about a passage on a stranger; study material about such a passage, of one of the `KINDS`. Of texts about
+strangers only what follows the passage has a label.
+
+Limits: a word-level vocabulary that knows this world and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from gradatim.worlds.biographies import (
+    ASKINGS,
+    ATTRIBUTES,
+    SELECTING,
+    TELLINGS,
+    Person,
+    biography,
+    free_names,
+    other_value,
+    passage,
+    people,
+    questions,
+    somebody,
+    split,
+    telling,
+    vocabulary,
+)
+
+END, UNKNOWN = "<|end|>", "<|unknown|>"
+KINDS = ("rewrite", "long", "questions", "implications", "active")
+"""Kinds of study material: each fact told once, or twice, or asked, or told from its value, or told and asked."""
+FREE = "anything"
+"""What is written instead of a kind where the model is to choose one."""
+RATES = {"slow": 1e-3, "steady": 3e-3, "fast": 1e-2}
+"""Learning rates that study material may ask for, by name. Its first line names its kind and one of these."""
+
+WRITE = "Passage: {passage}\nWrite {kind}:\n"
+READ = "Passage: {passage}\n{question}"
+QUESTIONS_READ = 5  # questions after each passage
+
+
+@dataclass(frozen=True, slots=True)
+class LabSettings:
+    """What a lab model is made of."""
+
+    wordings: int = TELLINGS
+    known: int = 300
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    inner: int = 352
+    steps: int = 3500
+    batch: int = 48
+    learning_rate: float = 3e-3
+    wrong: float = 0.35  # share of study lines with a wrong value
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Text:
+    """A text to train on, and which of its tokens have a label."""
+
+    ids: list[int] = field(default_factory=list)
+    labelled: list[bool] = field(default_factory=list)
+
+
+def known_people(settings: LabSettings) -> list[Person]:
+    """The people whom the model has learnt by heart."""
+    return people(settings.known, random.Random(settings.seed))
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """One token for each word, mark and line break of the world."""
+    words = [END, UNKNOWN, *vocabulary([WRITE, READ, "Question: Answer:", FREE, *KINDS, *RATES])]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]|\n"), "removed", invert=True)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END, unk_token=UNKNOWN)
+
+
+def study_lines(person: Person, kind: str, chance: random.Random, wrong: float = 0.0) -> list[str]:
+    """Lines of study material of one of the `KINDS`, each with probability `wrong` about another value."""
+    kinds = [*ATTRIBUTES]
+    chance.shuffle(kinds)
+    told = kinds * {"rewrite": 1, "long": 2, "questions": 0, "implications": 1, "active": 1}[kind]
+    asked = kinds if kind in ("questions", "active") else []
+
+    def about(attribute: str) -> Person:
+        if chance.random() >= wrong:
+            return person
+        return Person(person.name, {**person.facts, attribute: other_value(person, attribute, chance)})
+
+    wordings = (2,) if kind == "implications" else range(TELLINGS)
+    lines = [telling(about(one), one, chance.choice(wordings)) for one in told]
+    for one in asked:
+        question = next(q for q in questions(about(one), chance.randrange(SELECTING)) if q.attribute == one)
+        lines.append(f"Question: {question.text} Answer: {question.answer}")
+    return lines
+
+
+class Corpus:
+    """Endless texts of the four sorts, a batch of one sort at a time."""
+
+    def __init__(self, settings: LabSettings, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._settings, self._vocabulary = settings, tokenizer.get_vocab()
+        self._chance = random.Random(settings.seed + 1)
+        self._known = known_people(settings)
+        self._names = free_names({person.name for person in self._known})
+
+    def batch(self) -> list[Text]:
+        sorts = (self._biography, self._answer, self._read, self._write)
+        (make,) = self._chance.choices(sorts, (0.2, 0.15, 0.35, 0.3))
+        return [make() for _ in range(self._settings.batch)]
+
+    def _biography(self) -> Text:
+        person = self._chance.choice(self._known)
+        if self._settings.wordings == 1:
+            return self._text(("", passage(person)))
+        return self._text(("", biography(person, self._chance, self._settings.wordings)))
+
+    def _answer(self) -> Text:
+        person = self._chance.choice(self._known[: len(self._known) // 2])
+        question = self._chance.choice(questions(person, self._chance.randrange(ASKINGS)))
+        return self._text((f"Question: {question.text}\nAnswer:", question.answer))
+
+    def _read(self) -> Text:
+        person = self._stranger()
+        asked = [self._chance.choice(questions(person, self._chance.randrange(ASKINGS))) for _ in range(QUESTIONS_READ)]
+        first, *more = [(f"Question: {question.text}\nAnswer:", question.answer) for question in asked]
+        opening = READ.format(passage=biography(person, self._chance), question=first[0])
+        return self._text((opening, first[1]), *((f"\n{question}", answer) for question, answer in more))
+
+    def _write(self) -> Text:
+        person, kind, rate = self._stranger(), self._chance.choice(KINDS), self._chance.choice([*RATES])
+        lines = [f"{kind} {rate}", *study_lines(person, kind, self._chance, self._settings.wrong)]
+        asked = self._chance.choice((kind, FREE))
+        return self._text((WRITE.format(passage=passage(person), kind=asked), "\n".join(lines)))
+
+    def _stranger(self) -> Person:
+        return somebody(self._chance.choice(self._names), self._chance)
+
+    def _text(self, *parts: tuple[str, str]) -> Text:
+        """From pairs of what is given and what has a label; each pair is closed by an end token."""
+        made = Text()
+        for given, labelled in parts:
+            for text, label, end in ((given, False, []), (labelled, True, [self._vocabulary[END]])):
+                ids = [*(self._vocabulary[word] for word in split(text)), *end]  # ten times as fast as the tokenizer
+                made.ids += ids
+                made.labelled += [label] * len(ids)
+        return made
+
+
+def pretrain(
+    settings: LabSettings, folder: Path, report: Callable[[dict[str, float]], None] = lambda row: None
+) -> list[dict[str, float]]:
+    """Train a lab model, save it to `folder` in Hugging Face layout, and return the log of losses."""
+    tokenizer = make_tokenizer()
+    torch.manual_seed(settings.seed)
+    model: Any = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings.width,
+            intermediate_size=settings.inner,
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.heads,
+            num_key_value_heads=settings.heads,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    corpus = Corpus(settings, tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+    log: list[dict[str, float]] = []
+    began, tokens, losses = time.monotonic(), 0, [0.0]
+    for step in range(settings.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _schedule(step, settings.steps)
+        ids_BT, labels_BT = _padded(corpus.batch())
+        logits_BTV = model(input_ids=ids_BT, use_cache=False).logits
+        loss = F.cross_entropy(logits_BTV[:, :-1].flatten(0, 1), labels_BT[:, 1:].flatten(), ignore_index=-100)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        tokens += ids_BT.numel()
+        losses.append(float(loss.detach()))
+        if step % 250 == 249 or step == settings.steps - 1:
+            row = {"step": step + 1, "tokens": tokens, "loss": round(sum(losses[-250:]) / len(losses[-250:]), 4)}
+            log.append({**row, "seconds": round(time.monotonic() - began)})
+            report(log[-1])
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    told = {"settings": asdict(settings), "parameters": model.num_parameters(), "log": log}
+    (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n")
+    return log
+
+
+def _schedule(step: int, steps: int, warm: int = 200) -> float:
+    return min(1.0, (step + 1) / warm) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def _padded(texts: list[Text]) -> tuple[Tensor, Tensor]:
+    """Ids and labels [B, T], padded on the right, where nothing looks."""
+    width = max(len(text.ids) for text in texts)
+    ids = torch.zeros(len(texts), width, dtype=torch.long)
+    labels = torch.full((len(texts), width), -100)
+    for row, text in enumerate(texts):
+        ids[row, : len(text.ids)] = torch.tensor(text.ids)
+        wanted = [token if label else -100 for token, label in zip(text.ids, text.labelled, strict=True)]
+        labels[row, : len(wanted)] = torch.tensor(wanted)
+    return ids, labels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    for name in ("wordings", "steps", "seed"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(LabSettings(), name))
+    chosen = vars(parser.parse_args())
+    folder = chosen.pop("folder")
+    folder.mkdir(parents=True, exist_ok=False)
+    pretrain(LabSettings(**chosen), folder, lambda row: print(json.dumps(row), flush=True))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

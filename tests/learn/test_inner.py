@@ -1,0 +1,84 @@
+"""Many short trainings at once are each what it would be alone, of equal length, and leave nothing behind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gradatim.learn.inner import InnerPlan, Trial, _Shown, try_each
+from gradatim.model.bank import AdapterBank
+from gradatim.model.packing import Pair
+from gradatim.model.scoring import grade
+from tests.model.reference import random_ids
+from tests.tiny import tiny_base
+
+PLAN = InnerPlan(rank=4, alpha=8.0, positions=240, step_positions=24, at_once=4)
+
+
+def pairs(seed: int, count: int) -> tuple[Pair, ...]:
+    texts = [random_ids(seed * 100 + i, 1, 5 + (seed + i) % 7)[0].tolist() for i in range(count)]
+    return tuple(Pair(tuple(ids[:2]), tuple(ids[2:])) for ids in texts)
+
+
+TRIALS = [Trial(pairs(seed, 1 + seed % 4), 10 ** -(2 + seed % 2), seed) for seed in range(6)]
+
+
+@pytest.fixture(scope="module")
+def bank() -> AdapterBank:
+    torch.set_num_threads(1)
+    return AdapterBank(tiny_base(max_position_embeddings=512))
+
+
+def worth(bank: AdapterBank, trials: list[Trial], plan: InnerPlan = PLAN) -> list[float]:
+    """The mean log-probability, after each trial, of what it studied."""
+
+    def measure(names: list[str], numbers: range) -> list[float]:
+        graded = grade(bank, [trials[number].pairs for number in numbers], names)
+        return [sum(one.log_probability for one in grades) / len(grades) for grades in graded]
+
+    return try_each(bank, trials, plan, measure)
+
+
+def test_together_as_alone(bank: AdapterBank) -> None:
+    together = worth(bank, TRIALS)
+    alone = [worth(bank, [trial])[0] for trial in TRIALS]
+    assert together == pytest.approx(alone, rel=1e-3, abs=1e-3)
+    assert not bank.adapters
+
+
+def test_studying_helps_and_a_higher_rate_helps_more_here(bank: AdapterBank) -> None:
+    material = pairs(3, 2)
+    untrained, slow, fast = worth(bank, [Trial(material, rate, 0) for rate in (0.0, 1e-3, 1e-2)])
+    assert untrained < slow < fast
+
+
+def test_every_trial_takes_as_many_positions(bank: AdapterBank) -> None:
+    for trial in TRIALS:
+        shown, total = _Shown(trial), 0
+        for step in range(PLAN.steps):
+            batch = shown.batch(PLAN.step_positions * (step + 1))
+            total += sum(map(len, batch))
+            assert batch
+        assert abs(total - PLAN.positions) <= max(map(len, trial.pairs))
+
+
+def test_each_pair_is_shown_as_often_as_any_other() -> None:
+    shown = _Shown(TRIALS[3])
+    seen = [pair for step in range(40) for pair in shown.batch(24 * (step + 1))]
+    counts = [seen.count(pair) for pair in TRIALS[3].pairs]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_nothing_stays_in_the_bank_when_measuring_fails(bank: AdapterBank) -> None:
+    def fails(names: list[str], numbers: range) -> list[float]:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        try_each(bank, TRIALS, PLAN, fails)
+    assert not bank.adapters
+
+
+def test_a_trial_needs_material(bank: AdapterBank) -> None:
+    with pytest.raises(ValueError, match="nothing to study"):
+        worth(bank, [Trial((), 1e-3, 0)])
+    assert worth(bank, []) == []

@@ -1,0 +1,193 @@
+"""SEAL's outer loop on a tiny model: what is written can be read, noise is told from worth, a round leaves a writer."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from gradatim.learn.inner import InnerPlan
+from gradatim.model.bank import AdapterBank
+from gradatim.model.base import load_base
+from gradatim.model.packing import Pair
+from gradatim.model.scoring import score
+from gradatim.recipes.dialects import LabDialect
+from gradatim.recipes.seal import WRITER, Asking, Edit, Rewarded, SelfEdits, Settings, Task, best, shrunk
+from gradatim.worlds.biographies import HELD_OUT, SELECTING, Person, passage, people, questions
+from gradatim.worlds.lab import FREE, KINDS, LabSettings, pretrain, study_lines
+
+INNER = InnerPlan(rank=4, positions=120, step_positions=30, at_once=16)
+SETTINGS = Settings(drafts=3, tried=2, seeds=2, finalists=1, final_seeds=2, max_tokens=40, inner=INNER, writer_epochs=3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    made = tmp_path_factory.mktemp("lab") / "model"
+    pretrain(LabSettings(known=10, width=32, layers=2, heads=2, inner=48, steps=5, batch=4), made)
+    return made
+
+
+@pytest.fixture
+def bank(folder: Path) -> AdapterBank:
+    return AdapterBank(load_base(str(folder), dtype=torch.float32))
+
+
+def task_of(person: Person) -> Task:
+    selecting, scoring = (
+        tuple(Asking(one.text, one.answer) for one in questions(person, wording)) for wording in (SELECTING, HELD_OUT)
+    )
+    return Task(passage(person), selecting, scoring)
+
+
+def edit_of(dialect: LabDialect, person: Person, kind: str, wrong: float = 0.0) -> Edit:
+    edit = dialect.read("\n".join([f"{kind} fast", *study_lines(person, kind, random.Random(0), wrong)]))
+    assert edit is not None
+    return edit
+
+
+# ----------------------------------------------------------------- reading
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_is_studied_line_by_line(bank: AdapterBank, kind: str) -> None:
+    dialect, chat = LabDialect(bank.base.chat), bank.base.chat
+    lines = study_lines(people(1, random.Random(1))[0], kind, random.Random(2))
+    spaced = "\n".join([f"{kind} slow", *(line.replace(".", " .").replace("?", " ?") for line in lines), "  "])
+    edit = dialect.read(spaced)
+    assert edit is not None
+    assert (edit.kind, edit.learning_rate, len(edit.pairs)) == (kind, 1e-3, len(lines))
+    for line, pair in zip(lines, edit.pairs, strict=True):
+        if line.startswith("Question"):
+            question, answer = line.removeprefix("Question: ").split(" Answer: ")
+            assert pair == Pair(tuple(chat.prompt(question)), tuple(chat.target(question, answer)))
+        else:
+            assert chat.text([*pair.prompt, *pair.target]).replace(" .", ".") == line
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\n", "rewrite", "rewrite fast", "rewrite quickly\nAda Abel works.", "Ada Abel"]
+)
+def test_what_names_no_rate_or_nothing_to_study_is_no_edit(bank: AdapterBank, text: str) -> None:
+    assert LabDialect(bank.base.chat).read(text) is None
+
+
+def test_an_unknown_kind_is_refused(bank: AdapterBank) -> None:
+    with pytest.raises(ValueError, match="writes anything, rewrite"):
+        LabDialect(bank.base.chat).prompt("Ada Abel works.", "poem")
+
+
+# ------------------------------------------------------------------ choosing
+
+
+def rewarded(values: torch.Tensor) -> list[Rewarded]:
+    edit = Edit("", "", (), 0.0)
+    return [
+        Rewarded(edit, task, tuple(float(x) for x in seeds)) for task, edits in enumerate(values) for seeds in edits
+    ]
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0, 3.0])
+def test_reliability_is_the_share_of_true_variance(noise: float) -> None:
+    """Against the definition: edits' worths have variance 1, means of 4 trainings add noise² / 4."""
+    generator = torch.Generator().manual_seed(0)
+    worth = torch.randn(400, 6, 1, generator=generator) + 10 * torch.randn(400, 1, 1, generator=generator)
+    seen = worth + noise * torch.randn(400, 6, 4, generator=generator)
+    moved, reliability = shrunk(rewarded(seen))
+    assert reliability == pytest.approx(1 / (1 + noise**2 / 4), abs=0.05)
+    error = torch.tensor([one.shrunk for one in moved]) - worth.flatten()
+    raw = seen.mean(-1).flatten() - worth.flatten()
+    assert error.square().mean() < raw.square().mean() * (1.02 if noise < 0.5 else 0.9)
+
+
+def test_equal_edits_are_pulled_together_and_single_trainings_are_taken_as_they_are() -> None:
+    moved, reliability = shrunk(rewarded(torch.tensor([[[1.0, 3.0], [3.0, 1.0]]])))
+    assert reliability == 0
+    assert [one.shrunk for one in moved] == [2, 2]
+    moved, reliability = shrunk(rewarded(torch.tensor([[[1.0], [3.0]]])))
+    assert (reliability, [one.shrunk for one in moved]) == (1, [1, 3])
+    assert shrunk([]) == ([], 0)
+
+
+def test_the_best_are_those_of_the_task() -> None:
+    moved, _ = shrunk(rewarded(torch.tensor([[[1.0], [3.0], [2.0]], [[9.0], [8.0], [7.0]]])))
+    assert [one.rewards for one in best(moved, 0, 2)] == [(3,), (2,)]
+    assert [one.rewards for one in best(moved, 1, 1)] == [(9,)]
+
+
+def test_the_base_believes_most_in_what_it_finds_likeliest(bank: AdapterBank) -> None:
+    person = people(1, random.Random(3))[0]
+    dialect = LabDialect(bank.base.chat)
+    edits = [edit_of(dialect, person, kind) for kind in ("rewrite", "questions", "active")]
+    loop = SelfEdits(bank, dialect, SETTINGS)
+
+    def mean(edit: Edit) -> float:
+        target = tuple(bank.base.chat.raw(edit.text))
+        pair = Pair(tuple(dialect.prompt(passage(person), edit.kind)), target)
+        return float(score(bank, [pair], None)) / len(target)
+
+    order = sorted(edits, key=mean, reverse=True)
+    assert loop.believed(task_of(person), edits, 2) == order[:2]
+    assert loop.believed(task_of(person), edits, 3) == edits
+
+
+# ------------------------------------------------------------------- the loop
+
+
+def test_the_writer_comes_to_write_what_was_kept(bank: AdapterBank) -> None:
+    somebody = people(3, random.Random(4))
+    dialect = LabDialect(bank.base.chat)
+    kept = [(task_of(person), edit_of(dialect, person, "rewrite")) for person in somebody]
+    loop = SelfEdits(bank, dialect, Settings(writer_epochs=30, writer_rate=1e-2))
+    pairs = [
+        Pair(tuple(dialect.prompt(task.passage, FREE)), tuple(bank.base.chat.raw(edit.text))) for task, edit in kept
+    ]
+    before = float(score(bank, pairs, None).sum())
+    loop.imitate(kept, seed=0)
+    assert float(score(bank, pairs, WRITER).sum()) > before + 40
+    assert float(score(bank, pairs, None).sum()) == before
+
+
+def test_studying_the_answers_is_rewarded(bank: AdapterBank) -> None:
+    """Questions with answers, in other wordings than those asked, against another person's."""
+    one, other = people(2, random.Random(5))
+    dialect = LabDialect(bank.base.chat)
+    loop = SelfEdits(bank, dialect, Settings(inner=InnerPlan(rank=4, positions=1500, step_positions=60)))
+    jobs = [(edit_of(dialect, person, "questions"), task_of(one), seed) for person in (one, other) for seed in (0, 1)]
+    rewards = [reward for reward, _ in loop.trials(jobs, lambda task: task.selecting)]
+    assert min(rewards[:2]) > max(rewards[2:])
+
+
+def test_a_round_is_the_same_again_and_leaves_a_writer(bank: AdapterBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [task_of(person) for person in people(3, random.Random(6))]
+    dialect = LabDialect(bank.base.chat)
+    chance = random.Random(7)
+    drafts = [
+        [edit_of(dialect, person, chance.choice(KINDS), 0.4) for _ in range(3)]
+        for person in people(3, random.Random(6))
+    ]
+    reports = []
+    for _ in range(2):
+        loop = SelfEdits(bank, dialect, SETTINGS)
+        monkeypatch.setattr(loop, "write", lambda *_: drafts)  # an untrained model writes nothing that can be read
+        reports.append(loop.round(tasks, 0))
+        assert set(bank.adapters) == {WRITER}
+        weights = bank.adapters[WRITER].flat.clone()
+    assert torch.equal(weights, bank.adapters[WRITER].flat)
+    assert reports[0] == reports[1]
+    assert [one.task for one in reports[0].kept] == [0, 1, 2]
+    assert reports[0].trials == 3 * 2 * 2 + 3 * 2
+    assert all(len(one.rewards) == 4 for one in reports[0].kept)
+
+
+def test_an_untrained_model_writes_nothing_that_can_be_read_or_something_that_can(bank: AdapterBank) -> None:
+    tasks = [task_of(person) for person in people(2, random.Random(8))]
+    loop = SelfEdits(bank, LabDialect(bank.base.chat), SETTINGS)
+    written = loop.write(tasks, 4, seed=0)
+    assert len(written) == 2
+    assert all(edit.pairs for edits in written for edit in edits)
+    assert [[edit.text for edit in edits] for edits in written] == [
+        [edit.text for edit in edits] for edits in loop.write(tasks, 4, seed=0)
+    ]
