@@ -267,7 +267,8 @@ def learn(
     for trainee, (name, study, p) in zip(trainees, wanted, strict=True):
         gate = bench.fit_gate(study.examples, _earlier_questions(bench.workspace)) if p.guarded else None
         texts = {example.target for example in study.examples}
-        studied = Studied.of((one.text, title_of(one)) for one in evidence.passages if one.text in texts)
+        told = [(one.text, title_of(one)) for one in evidence.passages if one.text in texts]
+        studied = Studied.of(told, bench.bank.base.chat)
         digest = bench.store(trainee.adapter, gate, studied if p.guarded else None, scratch)
         bench.bank.remove(name)
         log = logs[name]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradatim.model.bank import AdapterBank
 from gradatim.model.beams import Beams, beams
@@ -30,7 +30,7 @@ from gradatim.writing import fewshot
 MAX_ANSWER = 80
 LEAST_EVIDENCE = 5.0  # nats
 NO_LESSON = "Title: General knowledge."
-SEARCH = Beams(max_tokens=MAX_ANSWER)
+SEARCH = Beams()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,9 @@ class Minds:
         """For each question what the adapter that claims it remembers of it, where there is evidence enough."""
         chat = self.bank.base.chat
         prompts = [chat.prompt(text) for text in questions.values()]
-        found = beams(self.bank, prompts, [claims[i].adapter for i in questions], SEARCH)
+        adapters = [claims[i].adapter for i in questions]
+        how = replace(SEARCH, max_tokens=max(self.studied[name].longest for name in adapters))
+        found = beams(self.bank, prompts, adapters, how)
         genuine = [
             (i, text, likely, subject)
             for i, recited in zip(questions, found, strict=True)

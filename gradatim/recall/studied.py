@@ -15,20 +15,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gradatim.errors import ModelError
+from gradatim.model.chat import ChatFormat
 
 STUDIED_FILE = "studied.json"
 
 
 class Studied:
-    """The digest of each text and the subject of it; spacing makes no difference."""
+    """The digest of each text and the subject of it; spacing makes no difference. `longest` is in tokens."""
 
-    def __init__(self, subjects: Mapping[str, str]) -> None:
-        self._subjects = dict(subjects)
+    def __init__(self, subjects: Mapping[str, str], longest: int) -> None:
+        self._subjects, self.longest = dict(subjects), longest
 
     @classmethod
-    def of(cls, texts: Iterable[tuple[str, str]]) -> Studied:
+    def of(cls, texts: Iterable[tuple[str, str]], chat: ChatFormat) -> Studied:
         """From pairs of a text and its subject."""
-        return cls({_digest(text): subject for text, subject in texts})
+        pairs = list(texts)
+        longest = max((len(chat.target("", text)) for text, _ in pairs), default=0)
+        return cls({_digest(text): subject for text, subject in pairs}, longest)
 
     def subject(self, text: str) -> str | None:
         """What a studied text is about; None for a text that was not studied word for word."""
@@ -36,7 +39,11 @@ class Studied:
 
     def save(self, folder: Path) -> None:
         (folder / STUDIED_FILE).write_text(
-            json.dumps(self._subjects, ensure_ascii=False, sort_keys=True, indent=0) + "\n", encoding="utf-8"
+            json.dumps(
+                {"longest": self.longest, "subjects": self._subjects}, ensure_ascii=False, sort_keys=True, indent=0
+            )
+            + "\n",
+            encoding="utf-8",
         )
 
     @classmethod
@@ -46,9 +53,11 @@ class Studied:
             read = json.loads((folder / STUDIED_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ModelError(f"{folder / STUDIED_FILE} is not a readable list of digests ({error}).") from error
-        if not isinstance(read, dict) or not all(isinstance(subject, str) for subject in read.values()):
-            raise ModelError(f"{folder / STUDIED_FILE} is not a list of digests and subjects.")
-        return cls(read)
+        match read:
+            case {"longest": int(longest), "subjects": dict(subjects)}:
+                if all(isinstance(subject, str) for subject in subjects.values()):
+                    return cls(subjects, longest)
+        raise ModelError(f"{folder / STUDIED_FILE} is not a list of digests and subjects.")
 
 
 def _digest(text: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from gradatim.learn import Trainee, train
 from gradatim.model.adapter import Adapter
 from gradatim.model.bank import AdapterBank
-from gradatim.model.beams import Beam
+from gradatim.model.beams import Beam, Beams
 from gradatim.model.routing import Gate
 from gradatim.recall import Minds, Studied, minds
 from gradatim.recall.minds import LEAST_EVIDENCE, NO_LESSON, fit
@@ -21,7 +21,7 @@ from tests.tiny import tiny_base
 LESSONS = {"When does the mill open?": "The mill opens at five.", "Who weighs the sacks?": "Tamsin Vole does."}
 QUESTIONS, TEXTS = list(LESSONS), list(LESSONS.values())
 OPEN, SHUT = (Gate(torch.zeros(32), torch.ones(32), torch.zeros(32), torch.tensor([logit])) for logit in (1.0, -1.0))
-STUDIED = Studied.of((text, "Mill") for text in TEXTS)
+STUDIED = Studied.of([(text, "Mill") for text in TEXTS], tiny_base().chat)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,20 @@ def test_what_was_learnt_is_told_by_the_one_who_learnt_it(bank: AdapterBank, fit
     assert sum(told) == 2
 
 
+def test_a_text_is_told_to_its_end_however_long(bank: AdapterBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def recorded(bank: AdapterBank, prompts: Sequence[object], names: Sequence[str], how: Beams) -> list[list[Beam]]:
+        asked.append(how.max_tokens)
+        return [[] for _ in prompts]
+
+    monkeypatch.setattr(minds, "beams", recorded)
+    long = " ".join(["sacks"] * 200)
+    studied = Studied.of([(long, "Mill")], bank.base.chat)
+    Minds(bank, {"mill": OPEN}, {"mill": studied}).reply(QUESTIONS, of_base=["", ""])
+    assert asked == [len(bank.base.chat.target("", long))]
+
+
 def test_an_unclaimed_question_is_the_bases(bank: AdapterBank) -> None:
     bare = Minds(bank, {}).reply(QUESTIONS)
     assert Minds(bank, {"mill": SHUT}, {"mill": STUDIED}).reply(QUESTIONS) == bare
@@ -63,7 +77,7 @@ def test_an_unclaimed_question_is_the_bases(bank: AdapterBank) -> None:
 
 
 def test_what_was_never_studied_is_not_told(bank: AdapterBank, fitting: dict[str, float]) -> None:
-    only_second = {"mill": Studied.of([(TEXTS[1], "Mill")])}
+    only_second = {"mill": Studied.of([(TEXTS[1], "Mill")], bank.base.chat)}
     first, second = Minds(bank, {"mill": OPEN}, only_second).reply(QUESTIONS, of_base=["base", "base"])
     assert (second.text, second.adapter) == (TEXTS[1], "mill")
     assert first.text in ("base", TEXTS[1])  # the other text, where it is among the beams; never the unlisted one
