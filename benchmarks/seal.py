@@ -74,7 +74,8 @@ class Lab:
         self.loop = SelfEdits(self.bank, self.dialect, Settings())
         sure = [self.loop.question(Asking(q.text, q.answer)) for person in known for q in questions(person, 0)]
         (grades,) = grade(self.bank, [sure], [None])
-        self.known = [pair for pair, one in zip(sure, grades, strict=True) if one.greedy][:: len(sure) // KNOWN_ASKED]
+        right = [pair for pair, one in zip(sure, grades, strict=True) if one.greedy]
+        self.known = right[:: max(1, len(right) // KNOWN_ASKED)]
 
     def task(self, person: Person) -> Task:
         selecting, scoring = (
@@ -109,7 +110,7 @@ class Lab:
 
 def _shares(grades: Sequence[Grade], asked: int) -> tuple[float, float]:
     right = [float(one.greedy) for one in grades]
-    return statistics.mean(right[:asked]), statistics.mean(right[asked:])
+    return statistics.mean(right[:asked]), statistics.mean(right[asked:] or [0.0])
 
 
 def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, object]]:

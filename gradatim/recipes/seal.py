@@ -33,6 +33,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from gradatim.errors import ModelError
 from gradatim.learn.inner import InnerPlan, Trial, try_each
 from gradatim.learn.trainer import Labels, Trainer
 from gradatim.model.adapter import Adapter
@@ -191,7 +192,10 @@ class SelfEdits:
     # ---------------------------------------------------------------- a round
 
     def round(self, tasks: Sequence[Task], number: int) -> RoundReport:
-        """Draft, try, keep the best edit of each task, and train the writer anew on all that were kept."""
+        """Draft, try, keep the best edit of each task, and train the writer anew on all that were kept.
+
+        Raises ModelError when nothing of what the model wrote can be read.
+        """
         settings, seed = self.settings, self.seed * 1000 + number * 100
         drafts = self.write(tasks, settings.drafts, seed)
         entered = [
@@ -199,6 +203,8 @@ class SelfEdits:
             for task, edits in enumerate(drafts)
             for edit in self.believed(tasks[task], edits, settings.tried)
         ]
+        if not entered:
+            raise ModelError("Nothing that the model wrote can be read as study material: it needs another dialect.")
         first = self._heat(tasks, entered, range(seed, seed + settings.seeds))
         rewarded = [Rewarded(edit, task, rewards) for (edit, task), rewards in zip(entered, first, strict=True)]
         rewarded, reliability = shrunk(rewarded)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gradatim.errors import ModelError
 from gradatim.learn.inner import InnerPlan
 from gradatim.model.bank import AdapterBank
 from gradatim.model.base import load_base
@@ -180,6 +181,14 @@ def test_a_round_is_the_same_again_and_leaves_a_writer(bank: AdapterBank, monkey
     assert [one.task for one in reports[0].kept] == [0, 1, 2]
     assert reports[0].trials == 3 * 2 * 2 + 3 * 2
     assert all(len(one.rewards) == 4 for one in reports[0].kept)
+
+
+def test_a_round_in_which_nothing_can_be_read_says_so(bank: AdapterBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = SelfEdits(bank, LabDialect(bank.base.chat), SETTINGS)
+    monkeypatch.setattr(loop, "write", lambda *_: [[]])
+    with pytest.raises(ModelError, match="can be read as study material"):
+        loop.round([task_of(people(1, random.Random(6))[0])], 0)
+    assert WRITER not in bank.adapters
 
 
 def test_an_untrained_model_writes_nothing_that_can_be_read_or_something_that_can(bank: AdapterBank) -> None:
