@@ -9,6 +9,7 @@ Limits: fourteen questions about ten facts. They show that the loop works, not h
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,10 @@ def tell(run: Run, folder: Path, report: Path, say: Say, *, seed: int = 0, model
     return story
 
 
+PATIENCE = 3600  # seconds; alone on two cores the step takes five minutes
+_SECONDS = re.compile(r"^seconds = \d+$", re.MULTILINE)
+
+
 class _Teller:
     """Runs the commands in one folder, and remembers what they returned."""
 
@@ -74,6 +79,10 @@ class _Teller:
         self._say(f"$ gradatim init {self._folder} --model {model}")
         made = self._run("init", str(self._folder), "--model", model)
         self.told |= {"model": made["model"], "base": made["base"]}
+        charter = self._folder / "charter.toml"
+        bounds = charter.read_text(encoding="utf-8")
+        charter.write_text(_SECONDS.sub(f"seconds = {PATIENCE}", bounds), encoding="utf-8")
+        self._say(f"  its charter now gives a step {PATIENCE:,} seconds, for machines that are slow or busy")
 
     def ask(self, title: str, questions: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         self._title(title)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from gradatim.charter import DEFAULT_PATH
 from gradatim.demo.folder import MARKER, prepare, refuse_unwritable
-from gradatim.demo.story import GENERAL, MATERIAL, tell
+from gradatim.demo.story import GENERAL, MATERIAL, PATIENCE, tell
 from gradatim.errors import InputError, WorkspaceError
 from gradatim.workspace import Workspace
 
@@ -118,6 +119,18 @@ def test_told_from_end_to_end(story: dict[str, Any], folder: Path, tmp_path: Pat
     ):
         assert words in text
     assert told["ledger"]["head"] == Workspace.open(folder).ledger.head
+
+
+def test_a_slow_machine_has_time(story: dict[str, Any], folder: Path) -> None:
+    """Only the seconds change: each other bound is the default's."""
+    tell(ScriptedCommands(story, "released"), folder, folder.parent / "report.html", list[str]().append, seed=0)
+    default, given = (
+        tomllib.loads(DEFAULT_PATH.read_text("utf-8")),
+        tomllib.loads((folder / "charter.toml").read_text()),
+    )
+    assert given["budget"]["seconds"] == PATIENCE
+    given["budget"]["seconds"] = default["budget"]["seconds"]
+    assert given == default
 
 
 def test_nothing_released_is_said_and_not_hidden(story: dict[str, Any], folder: Path) -> None:
