@@ -1,6 +1,6 @@
 """SEAL in the lab world: what is learnt from a passage, by who wrote the study material.
 
-    python benchmarks/seal.py [--model DIR …] [--people 24] [--seeds 5] [--rounds 2]
+    python benchmarks/seal.py [--model DIR …] [--people 16] [--seeds 5] [--rounds 2]
 
 Every arm trains an adapter on each of `--people` unseen people, once for each seed, with equally many positions, and is
 asked in a wording that nothing was trained on or chosen by. The arms:
@@ -13,7 +13,8 @@ asked in a wording that nothing was trained on or chosen by. The arms:
 - after rl: one edit for each seed by the writer after `--rounds` rounds on other people
 
 `known` is what remains of questions about people whom the base knew. Intervals are 95 %, by bootstrap over people.
-The last line is one JSON object.
+`benchmarks/lab/one-wording` is the lab model that is asked by default; its `training.json` says how it was made. The
+last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from gradatim.recipes.seal import WRITER, Asking, Edit, Rewarded, SelfEdits, Set
 from gradatim.worlds import lab
 from gradatim.worlds.biographies import ATTRIBUTES, HELD_OUT, SELECTING, Person, passage, people, questions
 
+MODEL = Path(__file__).with_name("lab") / "one-wording"
 KNOWN_ASKED = 40
 
 
@@ -198,8 +200,8 @@ def _counts(values: object) -> list[tuple[str, int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, nargs="*", default=[])
-    parser.add_argument("--people", type=int, default=24)
+    parser.add_argument("--model", type=Path, nargs="*", default=[MODEL])
+    parser.add_argument("--people", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
     chosen = parser.parse_args()
