@@ -3,13 +3,14 @@
     python benchmarks/seal.py [--model DIR …] [--people 16] [--seeds 5] [--rounds 2]
 
 Every arm trains an adapter on each of `--people` unseen people, once for each seed, with equally many positions, and is
-asked in a wording that nothing was trained on or chosen by. The arms:
+asked in a wording that no study material was written in or chosen by. The arms:
 
 - base: nothing is trained; passage in context: the base, the passage before the question
 - passage only: the passage itself, at the best of the rates on other people
 - untrained edits: one edit of the base for each seed
 - random edits: an edit about somebody else
-- best of n: the best of the base's drafts, chosen by other questions and seeds, no training of the writer
+- best of n: the best of the base's drafts for that person, chosen by labelled questions about the same facts in another
+  wording and by other seeds; no training of the writer. It sees the answers, which no other arm does
 - after rl: one edit for each seed by the writer after `--rounds` rounds on other people
 
 `known` is what remains of questions about people whom the base knew. Intervals are 95 %, by bootstrap over people.
@@ -100,7 +101,11 @@ class Lab:
 
         trials = [Trial(edit.pairs, edit.learning_rate, seed) for edit, _, seed in studied]
         found = iter(try_each(self.bank, trials, self.loop.settings.inner, measure))
-        shares = [next(found) if edit is not None else (0.0, 1.0) for edit, _, _ in jobs]
+        asked = [[self.loop.question(one) for one in task.scoring] for edit, task, _ in jobs if edit is None]
+        bare = iter(grade(self.bank, asked, [None] * len(asked)) if asked else [])
+        shares = [
+            next(found) if edit is not None else (_shares(next(bare), len(ATTRIBUTES))[0], 1.0) for edit, _, _ in jobs
+        ]
         right = np.array([share for share, _ in shares]).reshape(-1, each)
         return Scored(right, statistics.mean(known for _, known in shares) if shares else 0.0)
 
@@ -162,7 +167,7 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, object]]
             "rates": dict(_counts(f"{one.edit.learning_rate:g}" for one in report.kept)),
             "seconds": round(time.monotonic() - began),
         })  # fmt: skip
-        written = loop.write(tests, count, seed=7)
+        written = loop.write(tests, max(count, loop.settings.tried), seed=7)
         found["after rl" if number == rounds - 1 else f"after round {number + 1}"] = world.score(
             _spread(written, tests, seeds), count
         )
@@ -205,6 +210,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
     chosen = parser.parse_args()
+    if chosen.people < 2:
+        parser.error("--people must be at least 2: random edits are about somebody else")
     logging.disable(logging.WARNING)
     whole: dict[str, object] = {}
     for folder in chosen.model:
@@ -216,8 +223,8 @@ def main() -> None:
             print(f"{name:20} {row['mean']:6} {row['low']:6} – {row['high']:5} {row['known']:6} {row['n']:4}")
         for one in told["rounds"]:  # type: ignore[attr-defined]
             print(one)
-        whole[folder.name] = {"arms": {name: scored.row() for name, scored in found.items()}, **told}
-        whole["seconds"] = round(time.monotonic() - began)
+        rows = {name: scored.row() for name, scored in found.items()}
+        whole[folder.name] = {"arms": rows, **told, "seconds": round(time.monotonic() - began)}
     print(json.dumps(whole))
 
 

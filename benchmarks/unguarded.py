@@ -4,7 +4,8 @@
 
 The study material is written once, as a step would write it; then one adapter for each seed is trained on it without
 replay, penalty or gate, a third as long as a guarded candidate, all of them in the same passes. Asked are the base
-skills the base had right. The last line is one JSON object; `refused` counts the verdicts that are `fail`.
+skills the base had right. The last line is one JSON object; `refused` counts
+the seeds whose forgetting alone fails the charter, interval and all.
 """
 
 from __future__ import annotations

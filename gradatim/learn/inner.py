@@ -90,10 +90,12 @@ def _train(bank: AdapterBank, names: Sequence[str], trials: Sequence[Trial], pla
     shown = [_Shown(trial) for trial in trials]
     for step in range(plan.steps):
         upto = plan.step_positions * (step + 1)
-        work = {name: pairs.batch(upto) for name, pairs in zip(names, shown, strict=True)}
+        batches = {name: pairs.batch(upto) for name, pairs in zip(names, shown, strict=True)}
+        work = {name: batch for name, batch in batches.items() if batch}
         for name, trial in zip(names, trials, strict=True):
             trainer.set_rate(name, trial.learning_rate * (1 - step / plan.steps))
-        trainer.step(work, _objective)
+        if work:
+            trainer.step(work, _objective)
 
 
 def _objective(labels: Labels) -> Tensor:
@@ -109,9 +111,9 @@ class _Shown:
         self._positions = 0
 
     def batch(self, upto: int) -> list[Pair]:
-        """At least one pair, and more while that brings all positions so far nearer to `upto`."""
+        """As many pairs as bring all positions so far nearest to `upto`; none where a long one has run ahead."""
         batch: list[Pair] = []
-        while not batch or self._positions + len(self._next()) / 2 < upto:
+        while self._positions + len(self._next()) / 2 < upto:
             batch.append(self._next())
             self._positions += len(self._waiting.pop())
         return batch

@@ -35,7 +35,7 @@ class LabDialect:
         heading, *lines = [_SPACED.sub(r"\1", line).strip() for line in text.splitlines() if line.strip()] or [""]
         kind, _, rate = heading.partition(" ")
         pairs = tuple(pair for line in lines for pair in self._studied(line))
-        if rate not in RATES or not pairs:
+        if kind not in KINDS or rate not in RATES or not pairs:
             return None
         return Edit("\n".join((heading, *lines)), kind, pairs, RATES[rate])
 

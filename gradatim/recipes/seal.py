@@ -261,29 +261,39 @@ class SelfEdits:
 
 
 def best(rewarded: Sequence[Rewarded], task: int, most: int) -> list[Rewarded]:
-    """The task's edits with the highest shrunken means."""
-    return sorted((one for one in rewarded if one.task == task), key=lambda one: -one.shrunk)[:most]
+    """The task's edits with the highest shrunken means; the plain means decide where these are equal."""
+    own = [one for one in rewarded if one.task == task]
+    return sorted(own, key=lambda one: (-one.shrunk, -statistics.mean(one.rewards)))[:most]
 
 
 def shrunk(rewarded: Sequence[Rewarded]) -> tuple[list[Rewarded], float]:
     """Each mean moved towards its task's by 1 − reliability, and the reliability of these means.
 
-    One-way analysis of variance within tasks: the variance between edits, less what the noise between an edit's
-    trainings would make of equal ones, over itself plus that noise.
+    Two-way analysis of variance within tasks, edits by seeds: the variance between edits' means, less what the noise of
+    their trainings would make of equal edits, over itself. What a seed does to all edits of a task alike is no noise,
+    for it moves none of them past another. All edits of a task have rewards of the same seeds.
     """
-    means = [statistics.mean(one.rewards) for one in rewarded]
     tasks = {one.task for one in rewarded}
-    centre = {
-        task: statistics.mean(mean for mean, one in zip(means, rewarded, strict=True) if one.task == task)
-        for task in tasks
-    }
-    noises = [statistics.variance(one.rewards) / len(one.rewards) for one in rewarded if len(one.rewards) > 1]
-    noise = statistics.mean(noises) if noises else 0.0
-    spread = sum((mean - centre[one.task]) ** 2 for mean, one in zip(means, rewarded, strict=True))
+    centre, spread, noise, freedom = dict[int, float](), 0.0, 0.0, 0
+    for task in tasks:
+        rewards = [one.rewards for one in rewarded if one.task == task]
+        means, seeds = (
+            [statistics.mean(row) for row in rewards],
+            [statistics.mean(column) for column in zip(*rewards, strict=True)],
+        )
+        whole = centre[task] = statistics.mean(means)
+        spread += sum((mean - whole) ** 2 for mean in means)
+        left = [
+            value - mean - seed + whole
+            for row, mean in zip(rewards, means, strict=True)
+            for value, seed in zip(row, seeds, strict=True)
+        ]
+        noise += sum(value**2 for value in left) / len(seeds)
+        freedom += (len(rewards) - 1) * (len(seeds) - 1)
     observed = spread / max(1, len(rewarded) - len(tasks))
-    reliability = max(0.0, 1 - noise / observed) if observed else 0.0
-    moved = [
-        Rewarded(one.edit, one.task, one.rewards, centre[one.task] + reliability * (mean - centre[one.task]))
-        for mean, one in zip(means, rewarded, strict=True)
-    ]
+    reliability = max(0.0, 1 - noise / max(1, freedom) / observed) if observed else 0.0
+    moved = []
+    for one in rewarded:
+        mean = centre[one.task] + reliability * (statistics.mean(one.rewards) - centre[one.task])
+        moved.append(Rewarded(one.edit, one.task, one.rewards, mean))
     return moved, reliability

@@ -53,12 +53,12 @@ def test_studying_helps_and_a_higher_rate_helps_more_here(bank: AdapterBank) -> 
 
 
 def test_every_trial_takes_as_many_positions(bank: AdapterBank) -> None:
-    for trial in TRIALS:
+    long = Trial((Pair((3,), tuple(range(4, 44))),), 1e-3, 0)  # longer than a step is
+    for trial in (*TRIALS, long):
         shown, total = _Shown(trial), 0
         for step in range(PLAN.steps):
             batch = shown.batch(PLAN.step_positions * (step + 1))
             total += sum(map(len, batch))
-            assert batch
         assert abs(total - PLAN.positions) <= max(map(len, trial.pairs))
 
 
@@ -67,6 +67,11 @@ def test_each_pair_is_shown_as_often_as_any_other() -> None:
     seen = [pair for step in range(40) for pair in shown.batch(24 * (step + 1))]
     counts = [seen.count(pair) for pair in TRIALS[3].pairs]
     assert max(counts) - min(counts) <= 1
+
+
+def test_one_that_has_run_ahead_waits_and_its_neighbour_does_not(bank: AdapterBank) -> None:
+    trials = [Trial((Pair((3,), tuple(range(4, 44))),), 1e-2, 0), TRIALS[1]]
+    assert worth(bank, trials) == pytest.approx([worth(bank, [trial])[0] for trial in trials], rel=1e-3, abs=1e-3)
 
 
 def test_nothing_stays_in_the_bank_when_measuring_fails(bank: AdapterBank) -> None:

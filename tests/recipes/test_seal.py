@@ -69,7 +69,7 @@ def test_what_is_written_is_studied_line_by_line(bank: AdapterBank, kind: str) -
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n\n", "rewrite", "rewrite fast", "rewrite quickly\nAda Abel works.", "Ada Abel"]
+    "text", ["", "\n\n", "rewrite", "rewrite fast", "rewrite quickly\nAda Abel works.", "Oslo fast\nAda Abel works."]
 )
 def test_what_names_no_rate_or_nothing_to_study_is_no_edit(bank: AdapterBank, text: str) -> None:
     assert LabDialect(bank.base.chat).read(text) is None
@@ -110,6 +110,19 @@ def test_equal_edits_are_pulled_together_and_single_trainings_are_taken_as_they_
     moved, reliability = shrunk(rewarded(torch.tensor([[[1.0], [3.0]]])))
     assert (reliability, [one.shrunk for one in moved]) == (1, [1, 3])
     assert shrunk([]) == ([], 0)
+
+
+def test_where_noise_hides_every_difference_the_means_decide() -> None:
+    moved, reliability = shrunk(rewarded(torch.tensor([[[1.0, 3.0], [3.0, 1.5]]])))
+    assert reliability == 0
+    assert best(moved, 0, 1)[0].rewards == (3, 1.5)
+
+
+def test_what_a_seed_does_to_all_alike_is_no_noise() -> None:
+    seeds = torch.tensor([0.0, 50.0, -20.0])
+    moved, reliability = shrunk(rewarded(torch.tensor([[[1.0], [2.0], [3.0]]]) + seeds))
+    assert reliability == pytest.approx(1)
+    assert [one.shrunk for one in moved] == pytest.approx([11, 12, 13])
 
 
 def test_the_best_are_those_of_the_task() -> None:
