@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,13 @@ main()
 
 def test_interrupted_for_real_while_another_waits(folder: Path) -> None:
     arguments = ["-c", SLEEPER, "step", "-w", str(folder), "--json"]
-    first = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
+    )
     assert first.stderr is not None
     assert first.stdout is not None
     while "learn" not in first.stderr.readline():
