@@ -26,6 +26,7 @@ import logging
 import random
 import statistics
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,8 +164,8 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, object]]
         log.append({
             "round": number, "trials": report.trials, "reliability": round(report.reliability, 2),
             "kept": round(statistics.mean(one.shrunk for one in report.kept), 3),
-            "kinds": dict(_counts(one.edit.kind for one in report.kept)),
-            "rates": dict(_counts(f"{one.edit.learning_rate:g}" for one in report.kept)),
+            "kinds": dict(Counter(one.edit.kind for one in report.kept).most_common()),
+            "rates": dict(Counter(f"{one.edit.learning_rate:g}" for one in report.kept).most_common()),
             "seconds": round(time.monotonic() - began),
         })  # fmt: skip
         written = loop.write(tests, max(count, loop.settings.tried), seed=7)
@@ -195,12 +196,6 @@ def _best(loop: SelfEdits, tasks: Sequence[Task], number: int, edits: Sequence[E
     each = len(seeds)
     moved, _ = shrunk([Rewarded(edit, 0, tuple(rewards[i * each : (i + 1) * each])) for i, edit in enumerate(edits)])
     return best(moved, 0, 1)[0].edit if moved else None
-
-
-def _counts(values: object) -> list[tuple[str, int]]:
-    from collections import Counter
-
-    return Counter(values).most_common()  # type: ignore[arg-type]
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Which texts an adapter learnt by heart, as digests: what it tells can be checked, but not read out of the list.
 
 A recitation whose digest is listed is word for word what was studied; one that isn't has been garbled on the way or
-made up. Only the SHA-256 of each text is kept, and what the text is about (the subject its document is called by), so
-the texts themselves are nowhere but in the weights.
+made up. With the adapter travel only the SHA-256 of each text and what it is about (the subject its document is called
+by); the texts themselves are in its weights and in the workspace where it was made.
 
 Limits: a digest confirms a guess, so whoever already suspects a sentence can check that it was studied.
 """
