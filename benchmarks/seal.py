@@ -1,6 +1,7 @@
 """SEAL in the lab world: what is learnt from a passage, by who wrote the study material.
 
-    python benchmarks/seal.py [--model DIR …] [--people 16] [--seeds 5] [--rounds 2]
+    python benchmarks/seal.py [--model DIR …] [--people 16] [--seeds 5] [--rounds 2] [--outer 0]
+                              [--unguarded] [--sequence 50]
 
 Every arm trains an adapter on each of `--people` unseen people, once for each seed, with equally many positions, and is
 asked in a wording that no study material was written in or chosen by. The arms:
@@ -13,9 +14,11 @@ asked in a wording that no study material was written in or chosen by. The arms:
   wording and by other seeds; no training of the writer. It sees the answers, which no other arm does
 - after rl: one edit for each seed by the writer after `--rounds` rounds on other people
 
-`known` is what remains of questions about people whom the base knew. Intervals are 95 %, by bootstrap over people.
-`benchmarks/lab/one-wording` is the lab model that is asked by default; its `training.json` says how it was made. The
-last line is one JSON object.
+`known` is what remains of questions about people whom the base knew; others of these are replayed in every training,
+except with `--unguarded`. Intervals are 95 %, by bootstrap over people.
+With `--sequence N`, the trained writer then writes about N more people, who are learnt one after the other
+(`benchmarks/sequence.py`). `benchmarks/lab/one-wording` is the lab model that is asked by default; its `training.json`
+says how it was made. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import sequence
 import torch
 from scipy.stats import bootstrap
 
@@ -41,12 +45,12 @@ from gradatim.model.base import load_base
 from gradatim.model.packing import Pair
 from gradatim.model.scoring import Grade, grade
 from gradatim.recipes.dialects import LabDialect
-from gradatim.recipes.seal import WRITER, Asking, Edit, Rewarded, SelfEdits, Settings, Task, best, shrunk
+from gradatim.recipes.seal import Asking, Edit, Rewarded, SelfEdits, Settings, Task, best, shrunk
 from gradatim.worlds import lab
 from gradatim.worlds.biographies import ATTRIBUTES, HELD_OUT, SELECTING, Person, passage, people, questions
 
 MODEL = Path(__file__).with_name("lab") / "one-wording"
-KNOWN_ASKED = 40
+KNOWN_ASKED, REPLAYED = 100, 200
 
 
 @dataclass(frozen=True)
@@ -66,20 +70,25 @@ class Scored:
 class Lab:
     """One lab model, people to choose by and people to judge by."""
 
-    def __init__(self, folder: Path, count: int, seeds: int) -> None:
+    def __init__(self, folder: Path, count: int, seeds: int, outer: int = 0, guarded: bool = True) -> None:
         self.bank = AdapterBank(load_base(str(folder), dtype=torch.float32))
         settings = lab.LabSettings(**json.loads((folder / "training.json").read_text())["settings"])
         known = lab.known_people(settings)
         taken = {person.name for person in known}
         self.train = people(count, random.Random(1), taken)
         self.test = people(count, random.Random(2), taken | {person.name for person in self.train})
+        self.taken = taken | {person.name for person in (*self.train, *self.test)}
         self.seeds = range(9000, 9000 + seeds)
         self.dialect = LabDialect(self.bank.base.chat)
-        self.loop = SelfEdits(self.bank, self.dialect, Settings())
-        sure = [self.loop.question(Asking(q.text, q.answer)) for person in known for q in questions(person, 0)]
-        (grades,) = grade(self.bank, [sure], [None])
-        right = [pair for pair, one in zip(sure, grades, strict=True) if one.greedy]
-        self.known = right[:: max(1, len(right) // KNOWN_ASKED)]
+        self.loop = SelfEdits(self.bank, self.dialect, Settings(), outer)
+        sure = [Asking(q.text, q.answer) for person in known for q in questions(person, 0)]
+        (grades,) = grade(self.bank, [[self.loop.question(one) for one in sure]], [None])
+        right = [one for one, of_base in zip(sure, grades, strict=True) if of_base.greedy]
+        random.Random(3).shuffle(right)
+        self.known, others = right[:KNOWN_ASKED], right[KNOWN_ASKED : KNOWN_ASKED + REPLAYED]
+        self.others = [one.question for one in others]
+        if guarded:
+            self.loop.replay = tuple(self.loop.question(one) for one in others)
 
     def task(self, person: Person) -> Task:
         selecting, scoring = (
@@ -96,12 +105,12 @@ class Lab:
 
         def measure(names: list[str], numbers: range) -> list[tuple[float, float]]:
             groups = [
-                [*(self.loop.question(one) for one in studied[number][1].scoring), *self.known] for number in numbers
+                [self.loop.question(one) for one in (*studied[number][1].scoring, *self.known)] for number in numbers
             ]
             return [_shares(grades, len(ATTRIBUTES)) for grades in grade(self.bank, groups, names)]
 
         trials = [Trial(edit.pairs, edit.learning_rate, seed) for edit, _, seed in studied]
-        found = iter(try_each(self.bank, trials, self.loop.settings.inner, measure))
+        found = iter(try_each(self.bank, trials, self.loop.settings.inner, measure, replay=self.loop.replay))
         asked = [[self.loop.question(one) for one in task.scoring] for edit, task, _ in jobs if edit is None]
         bare = iter(grade(self.bank, asked, [None] * len(asked)) if asked else [])
         shares = [
@@ -122,7 +131,7 @@ def _shares(grades: Sequence[Grade], asked: int) -> tuple[float, float]:
 
 
 def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, object]]:
-    loop, bank, chat = world.loop, world.bank, world.bank.base.chat
+    loop, chat = world.loop, world.bank.base.chat
     tests, seeds, count = world.tasks(world.test), world.seeds, len(world.seeds)
     found: dict[str, Scored] = {}
     found["base"] = world.without_training([[loop.question(one) for one in task.scoring] for task in tests])
@@ -172,8 +181,6 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, object]]
         found["after rl" if number == rounds - 1 else f"after round {number + 1}"] = world.score(
             _spread(written, tests, seeds), count
         )
-    if WRITER in bank.adapters:
-        bank.remove(WRITER)
     return found, {"passage rates": {name: round(value, 3) for name, value in rates.items()}, "rounds": log}
 
 
@@ -204,6 +211,9 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--outer", type=int, default=0, help="the seed of the outer loop")
+    parser.add_argument("--sequence", type=int, default=50, help="lessons in a row; 0 for none")
+    parser.add_argument("--unguarded", action="store_true", help="no replay of what the base knew")
     chosen = parser.parse_args()
     if chosen.people < 2:
         parser.error("--people must be at least 2: random edits are about somebody else")
@@ -211,7 +221,8 @@ def main() -> None:
     whole: dict[str, object] = {}
     for folder in chosen.model:
         began = time.monotonic()
-        found, told = arms(Lab(folder, chosen.people, chosen.seeds), chosen.rounds)
+        world = Lab(folder, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded)
+        found, told = arms(world, chosen.rounds)
         print(f"\n{folder.name}\n{'arm':20} {'right':>6} {'95 %':>14} {'known':>6} {'n':>4}")
         for name, scored in found.items():
             row = scored.row()
@@ -219,6 +230,11 @@ def main() -> None:
         for one in told["rounds"]:  # type: ignore[attr-defined]
             print(one)
         rows = {name: scored.row() for name, scored in found.items()}
+        if chosen.sequence:
+            others = world.tasks(people(chosen.sequence, random.Random(3), world.taken))
+            told["sequence"] = sequence.run(world.loop, others, world.known, world.others)
+            for name, row in told["sequence"].items():
+                print(f"{name:36}", {key: value for key, value in row.items() if key != "course"})
         whole[folder.name] = {"arms": rows, **told, "seconds": round(time.monotonic() - began)}
     print(json.dumps(whole))
 

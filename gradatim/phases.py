@@ -129,20 +129,14 @@ def diagnose_weakness(bench: Workbench, evidence: Evidence, seed: int) -> Diagno
     if not evidence.passages:
         return Diagnosis((), (), (), 0, 0)
     passages = evidence.passages
+    asker = bench.asker
     bench.progress.phase("diagnose: writing questions", QUESTIONS * 3 * len(passages))
     facts = find_facts(bench.bank, passages)
     written = write_questions(
-        bench.bank,
-        passages,
-        facts,
-        each=QUESTIONS,
-        style="study",
-        seed=seed,
-        temperature=0.85,
-        advance=bench.progress.advance,
+        asker, passages, facts, each=QUESTIONS, seed=seed, temperature=0.85, advance=bench.progress.advance
     )
     bench.progress.phase("diagnose: which passage does each point at", None)
-    questions, _ = attribute(bench.bank, passages, facts, written)
+    questions, _ = attribute(asker, passages, facts, written)
     asked = [
         Question(digest_of(text.encode())[:16], text, _accepted(facts[index]), correction.passage.id)
         for correction in _corrections(evidence)
@@ -268,7 +262,7 @@ def learn(
         gate = bench.fit_gate(study.examples, _earlier_questions(bench.workspace)) if p.guarded else None
         texts = {example.target for example in study.examples}
         told = [(one.text, title_of(one)) for one in evidence.passages if one.text in texts]
-        studied = Studied.of(told, bench.bank.base.chat)
+        studied = Studied.of(told, bench.bank.base.chat, bench.asker.adapter)
         digest = bench.store(trainee.adapter, gate, studied if p.guarded else None, scratch)
         bench.bank.remove(name)
         log = logs[name]

@@ -2,7 +2,8 @@
 
 The base is loaded when the first unfinished phase needs it, so a step that was killed after its last phase finishes
 without it. The base's replies to the suite and to the replay prompts are kept in the user's cache under the digests of
-model and prompts, because they are the same for every workspace on that base.
+model and prompts, because they are the same for every workspace on that base; so is the adapter that asks, which comes
+with the package for the bundled model and is trained once for any other.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 
 from gradatim.charter import Charter
 from gradatim.judge.measure import MAX_SKILL_REPLY
 from gradatim.judge.skills import SkillQuestion
+from gradatim.learn.asking import learn_to_ask, lessons, positions
 from gradatim.learn.replay import base_replies, replay_prompts
 from gradatim.model.adapter import Adapter
 from gradatim.model.bank import AdapterBank
@@ -23,14 +27,17 @@ from gradatim.model.base import default_cache, load_base
 from gradatim.model.routing import Gate, features
 from gradatim.progress import Progress
 from gradatim.recall import Minds, Studied
-from gradatim.release.answering import check_base, load_minds
+from gradatim.release.answering import check_base, load_adapter, load_minds
 from gradatim.store.canonical import canonical, digest_of
-from gradatim.store.durable import replace
+from gradatim.store.durable import replace, temporary_folder
 from gradatim.types import Candidate, Digest, Release, StudyExample
 from gradatim.watch.cost import Meter, exceeds
 from gradatim.workspace import Workspace
+from gradatim.writing.asker import Asker
 
 GATE_PROMPTS = 320
+_IN_TRAINING = "asker in training"
+SHIPPED_ASKERS = Path(str(resources.files("gradatim.learn"))) / "askers"
 
 
 def study_prompts(study: Sequence[StudyExample]) -> list[str]:
@@ -56,6 +63,13 @@ class Workbench:
     @cached_property
     def live_minds(self) -> Minds:
         return load_minds(self.bank, self.workspace.adapters, self.live.adapters)
+
+    @cached_property
+    def asker(self) -> Asker:
+        """Whoever asks about new texts: kept in the workspace, so that answers don't change with the package."""
+        digest = self.workspace.adapters.add(self._asker_folder())
+        load_adapter(self.bank, self.workspace.adapters, digest)
+        return Asker(self.bank, digest)
 
     def ask_live(self, questions: Sequence[str]) -> list[str]:
         """What the model as it is served says; the bare base without adapters if nothing was ever released."""
@@ -109,6 +123,26 @@ class Workbench:
     def out_of_budget(self) -> bool:
         """Whether the step has spent its seconds or joules."""
         return exceeds(self.meter.cost(), self.charter.budget) is not None
+
+    def _asker_folder(self) -> Path:
+        """Where the asker of this base is: shipped, in the user's cache, or trained now and put there."""
+        shipped = SHIPPED_ASKERS / self.live.base[:16]
+        if shipped.is_dir():
+            return shipped
+        learnt = lessons(Asker(self.bank, _IN_TRAINING))
+        spelt = [[*pair.prompt, *pair.target] for pair in learnt]
+        key = digest_of(canonical([self.live.base, str(self.bank.base.dtype), spelt]))
+        folder = default_cache() / "askers" / key
+        if not folder.is_dir():
+            self.progress.phase("learning to ask, once for this model", positions(learnt))
+            adapter = learn_to_ask(self.bank, _IN_TRAINING, learnt, advance=self.progress.advance)
+            self.bank.remove(_IN_TRAINING)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with temporary_folder(folder.parent) as made:
+                adapter.save(made, base=str(self.workspace.base["source"]))
+                with suppress(OSError):  # another process was faster
+                    made.rename(folder)
+        return folder
 
     def _kept(self, prompts: Sequence[str], limit: int, make: Callable[[], list[str]]) -> list[str]:
         key = digest_of(canonical([self.live.base, str(self.bank.base.dtype), limit, list(prompts)]))

@@ -1,8 +1,9 @@
 """The sealed exam: questions about new passages that nothing outside this room sees before the verdict.
 
-They are written with other worked examples and another seed than the study questions and kept when they point at their
-passage; a person's own questions about a document go before all written ones. What leaves the room is a set of
-fingerprints, so that study material can be kept clear of the exam without being shown it.
+They are written by the bare base, where study questions are written by an adapter that learnt to ask, and with another
+seed; they are kept when they point at their passage, and a person's own questions about a document go before them all.
+What leaves the room is a set of fingerprints, so that study material can be kept clear of the exam without being shown
+it.
 
 Limits: the same base writes the study questions and the exam, so both share its blind spots. A small model's questions
 often ask beside the fact they were written for, so a right reply means that the right passage was recalled and the
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from gradatim.model.bank import AdapterBank
 from gradatim.model.sampling import Decoding, sample
 from gradatim.types import Passage, Question
+from gradatim.writing.asker import Asker
 from gradatim.writing.facts import Fact
 from gradatim.writing.questions import attribute, write_questions
 
@@ -42,8 +44,9 @@ def write_exam(
     advance: Callable[[int], None] | None = None,
 ) -> Exam:
     """An exam over `passages`, at most `most` written questions for each."""
-    written = write_questions(bank, passages, facts, each=3, style="exam", seed=seed, temperature=0.6, advance=advance)
-    pointing, dropped = attribute(bank, passages, facts, written)
+    asker = Asker(bank)
+    written = write_questions(asker, passages, facts, each=3, seed=seed, temperature=0.6, advance=advance)
+    pointing, dropped = attribute(asker, passages, facts, written)
     by_passage: dict[str, list[Question]] = defaultdict(list)
     for question in pointing:
         by_passage[question.passage].append(question)

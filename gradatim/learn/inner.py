@@ -6,8 +6,11 @@ This is the inner loop of a search over study material (SEAL, arXiv 2506.10943):
 that has studied it can do. Every trial takes as many positions as every other, whatever it studies, so what is
 compared is the material and not its length; short material is gone through more often.
 
-Limits: next-token loss over each pair's target, AdamW, a rate that falls to nothing. No guard: what comes out is
-measured and dropped, never released.
+What the base knew is guarded by replay: its own answers to other questions stand beside every batch, with a weight of
+their own, since one word of an answer is little beside thirty of a passage.
+
+Limits: next-token loss over each pair's target, AdamW, a rate that falls to nothing. What comes out is measured and
+dropped, never released.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from gradatim.learn.objectives import sequence_means
-from gradatim.learn.trainer import Labels, Trainer
+from gradatim.learn.trainer import Labels, Objective, Trainer
 from gradatim.model.adapter import Adapter
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
@@ -46,6 +50,8 @@ class InnerPlan:
     positions: int = 3600  # of each trial
     step_positions: int = 30
     at_once: int = 96
+    replays: int = 2  # pairs of what the base knew beside each batch, where there are any, on top of `positions`
+    replay_weight: float = 1.0  # of their mean loss
 
     @property
     def steps(self) -> int:
@@ -58,8 +64,11 @@ def try_each(
     plan: InnerPlan,
     measure: Callable[[list[str], range], list[Result]],
     advance: Callable[[int], None] | None = None,
+    replay: Sequence[Pair] = (),
 ) -> list[Result]:
     """Train an adapter for each trial, measure it, drop it. `measure` gets names in the bank and numbers of trials.
+
+    `replay` holds prompts with the base's own answers, the guard against forgetting: each step shows some of them.
 
     Raises ValueError for a trial without material.
     """
@@ -70,7 +79,9 @@ def try_each(
         chosen = trials[start : start + plan.at_once]
         names = [f"trial {start + number}" for number in range(len(chosen))]
         try:
-            _train(bank, names, chosen, plan)
+            for name, trial in zip(names, chosen, strict=True):
+                bank.add(name, new_adapter(bank, plan, trial.seed))
+            study(bank, names, chosen, plan, replay)
             results += measure(names, range(start, start + len(chosen)))
         finally:
             for name in names:
@@ -81,25 +92,46 @@ def try_each(
     return results
 
 
-def _train(bank: AdapterBank, names: Sequence[str], trials: Sequence[Trial], plan: InnerPlan) -> None:
+def new_adapter(bank: AdapterBank, plan: InnerPlan, seed: int) -> Adapter:
+    """One that has learnt nothing yet."""
+    return Adapter(bank.shapes(), plan.rank, plan.alpha, bank.base.device).initialise(seed)
+
+
+def study(
+    bank: AdapterBank, names: Sequence[str], trials: Sequence[Trial], plan: InnerPlan, replay: Sequence[Pair] = ()
+) -> None:
+    """Train adapters of the bank, each on its trial, from where they are."""
     trainer = Trainer(bank)
     for name, trial in zip(names, trials, strict=True):
-        adapter = Adapter(bank.shapes(), plan.rank, plan.alpha, bank.base.device).initialise(trial.seed)
-        bank.add(name, adapter)
         trainer.join(name, learning_rate=trial.learning_rate)
     shown = [_Shown(trial) for trial in trials]
+    chances = [random.Random(f"replay {trial.seed}") for trial in trials]
+    each = min(plan.replays, len(replay))
     for step in range(plan.steps):
         upto = plan.step_positions * (step + 1)
-        batches = {name: pairs.batch(upto) for name, pairs in zip(names, shown, strict=True)}
-        work = {name: batch for name, batch in batches.items() if batch}
-        for name, trial in zip(names, trials, strict=True):
+        work: dict[str, list[Pair]] = {}
+        studied: list[int] = []
+        for name, trial, pairs, chance in zip(names, trials, shown, chances, strict=True):
             trainer.set_rate(name, trial.learning_rate * (1 - step / plan.steps))
+            batch = pairs.batch(upto)
+            if batch:
+                work[name] = [*batch, *chance.sample(replay, each)]
+                studied.append(len(batch))
         if work:
-            trainer.step(work, _objective)
+            trainer.step(work, _objective(studied, each, plan.replay_weight))
 
 
-def _objective(labels: Labels) -> Tensor:
-    return sequence_means(-labels.log_probability_L, labels.adapters_L, len(labels.counts)).sum()
+def _objective(studied: Sequence[int], replays: int, weight: float) -> Objective:
+    """Each adapter's mean loss over what it studies, and over what it replays, summed over the adapters."""
+    kinds = [kind for number, count in enumerate(studied) for kind in [2 * number] * count + [2 * number + 1] * replays]
+    weights = [1.0, weight if replays else 0.0] * len(studied)
+
+    def loss(labels: Labels) -> Tensor:
+        kinds_L = torch.tensor(kinds, device=labels.pairs_L.device)[labels.pairs_L]
+        means = sequence_means(-labels.log_probability_L, kinds_L, len(weights))
+        return (means * means.new_tensor(weights)).sum()
+
+    return loss
 
 
 class _Shown:

@@ -80,13 +80,13 @@ class Adapter:
         self.flat.grad = gradient_P
         self._make_views()
 
-    def save(self, folder: Path, base: str = "") -> None:
-        """Write the adapter as a PEFT folder."""
+    def save(self, folder: Path, base: str = "", dtype: torch.dtype = torch.float32) -> None:
+        """Write the adapter as a PEFT folder, its weights in `dtype`."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {}
         for name in self.modules:
-            tensors[f"{_PREFIX}{name}.lora_A.weight"] = self.A[name].detach().contiguous().cpu()
-            tensors[f"{_PREFIX}{name}.lora_B.weight"] = self.B[name].detach().contiguous().cpu()
+            tensors[f"{_PREFIX}{name}.lora_A.weight"] = self.A[name].detach().to(dtype).contiguous().cpu()
+            tensors[f"{_PREFIX}{name}.lora_B.weight"] = self.B[name].detach().to(dtype).contiguous().cpu()
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         config = {
             "peft_type": "LORA",

@@ -2,10 +2,10 @@
 
 An adapter that knows what it studied (`Studied`) recites several of its texts. Those it doesn't tell word for word are
 dropped, and the rest weighed by two voices: how likely the adapter finds the text after the question, and how likely
-the frozen base finds the question after the text (query likelihood, Ponte and Croft 1998), which it was never trained
-for and so can't have learnt by heart. Then all evidence is added up in nats: the gate's log-odds that the question is
-about the lesson, the text's log-probability, and what the text adds to the question's. Where that is too little, the
-question goes on to the next older adapter whose gate claims it, and at last to the bare base.
+the asker finds the question after the text (`writing/asker.py`). The asker knows how people ask and nothing of the
+lesson, so there is nothing it could have learnt by heart. Then all evidence is added up in nats: the gate's log-odds
+that the question is about the lesson, the text's log-probability, and what the text adds to the question's. Where that
+is too little, the question goes on to the next older adapter whose gate claims it, and at last to the bare base.
 
 An adapter without such a list answers greedily, as does the base; all of these are decoded in one batch.
 
@@ -20,16 +20,13 @@ from dataclasses import dataclass, replace
 
 from gradatim.model.bank import AdapterBank
 from gradatim.model.beams import Beams, beams
-from gradatim.model.packing import Pair
 from gradatim.model.routing import Claim, Gate, Router
 from gradatim.model.sampling import Decoding, sample
-from gradatim.model.scoring import score
 from gradatim.recall.studied import Studied
-from gradatim.writing import fewshot
+from gradatim.writing.asker import GENERAL, Asker, View
 
 MAX_ANSWER = 80
-LEAST_EVIDENCE = 5.0  # nats
-NO_LESSON = "Title: General knowledge."
+LEAST_EVIDENCE = 3.0  # nats
 SEARCH = Beams()
 
 
@@ -93,7 +90,8 @@ class Minds:
             for text, likely in {chat.text([*beam.tokens]): beam.log_probability for beam in reversed(recited)}.items()
             if (subject := self.studied[claims[i].adapter].subject(text)) is not None
         ]
-        fits = fit(self.bank, [(questions[i], text, subject) for i, text, _, subject in genuine])
+        askers = [Asker(self.bank, self.studied[claims[i].adapter].asker) for i, *_ in genuine]
+        fits = fit(askers, [(questions[i], text, subject) for i, text, _, subject in genuine])
         best: dict[int, tuple[float, str]] = {}
         for (i, text, likely, _), gained in zip(genuine, fits, strict=True):
             if claims[i].logit + likely + gained >= LEAST_EVIDENCE:
@@ -101,19 +99,21 @@ class Minds:
         return {i: Reply(text, claims[i].adapter) for i, (_, text) in best.items()}
 
 
-def fit(bank: AdapterBank, asked: Sequence[tuple[str, str, str]]) -> list[float]:
-    """log p(question | text, its subject) − log p(question | `NO_LESSON`) by the bare base, in nats.
+def fit(askers: Sequence[Asker], asked: Sequence[tuple[str, str, str]]) -> list[float]:
+    """log p(question | text, its subject) − log p(question | `GENERAL`) in nats, each by its asker.
 
     `asked` holds a question, a text and the text's subject each. So a question that names the subject fits better than
     one that could be anybody's, and the lessons of two subjects can be compared.
     """
-
-    def pair(question: str, shown: str) -> Pair:
-        prompt = bank.base.chat.raw(f"{fewshot.ASKED}{shown}\nQuestion:")
-        return Pair(tuple(prompt), tuple(bank.base.chat.raw(" " + question)))
-
-    alone = list(dict.fromkeys(question for question, _, _ in asked))
-    with_text = [pair(question, f"Title: {subject}. Text: {text}") for question, text, subject in asked]
-    values = score(bank, [*with_text, *(pair(question, NO_LESSON) for question in alone)], None).tolist()
-    without = dict(zip(alone, values[len(asked) :], strict=True))
-    return [value - without[question] for value, (question, _, _) in zip(values, asked, strict=False)]
+    fits = [0.0] * len(asked)
+    for asker in dict.fromkeys(askers):
+        chosen = [i for i, one in enumerate(askers) if one == asker]
+        questions = list(dict.fromkeys(asked[i][0] for i in chosen))
+        values = asker.log_likelihood(
+            [(View(subject, text), question) for question, text, subject in (asked[i] for i in chosen)]
+            + [(View(GENERAL), question) for question in questions]
+        )
+        without = dict(zip(questions, values[len(chosen) :], strict=True))
+        for i, value in zip(chosen, values, strict=False):
+            fits[i] = value - without[asked[i][0]]
+    return fits

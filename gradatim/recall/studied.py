@@ -21,17 +21,21 @@ STUDIED_FILE = "studied.json"
 
 
 class Studied:
-    """The digest of each text and the subject of it; spacing makes no difference. `longest` is in tokens."""
+    """The digest of each text and the subject of it; spacing makes no difference.
 
-    def __init__(self, subjects: Mapping[str, str], longest: int) -> None:
-        self._subjects, self.longest = dict(subjects), longest
+    `longest` is in tokens. `asker` names the adapter that weighs what is told, as the judge heard it weighed; None is
+    the bare base.
+    """
+
+    def __init__(self, subjects: Mapping[str, str], longest: int, asker: str | None = None) -> None:
+        self._subjects, self.longest, self.asker = dict(subjects), longest, asker
 
     @classmethod
-    def of(cls, texts: Iterable[tuple[str, str]], chat: ChatFormat) -> Studied:
+    def of(cls, texts: Iterable[tuple[str, str]], chat: ChatFormat, asker: str | None = None) -> Studied:
         """From pairs of a text and its subject."""
         pairs = list(texts)
         longest = max((len(chat.target("", text)) for text, _ in pairs), default=0)
-        return cls({_digest(text): subject for text, subject in pairs}, longest)
+        return cls({_digest(text): subject for text, subject in pairs}, longest, asker)
 
     def subject(self, text: str) -> str | None:
         """What a studied text is about; None for a text that was not studied word for word."""
@@ -40,7 +44,10 @@ class Studied:
     def save(self, folder: Path) -> None:
         (folder / STUDIED_FILE).write_text(
             json.dumps(
-                {"longest": self.longest, "subjects": self._subjects}, ensure_ascii=False, sort_keys=True, indent=0
+                {"asker": self.asker, "longest": self.longest, "subjects": self._subjects},
+                ensure_ascii=False,
+                sort_keys=True,
+                indent=0,
             )
             + "\n",
             encoding="utf-8",
@@ -54,9 +61,9 @@ class Studied:
         except (OSError, ValueError) as error:
             raise ModelError(f"{folder / STUDIED_FILE} is not a readable list of digests ({error}).") from error
         match read:
-            case {"longest": int(longest), "subjects": dict(subjects)}:
+            case {"asker": str() | None as asker, "longest": int(longest), "subjects": dict(subjects)}:
                 if all(isinstance(subject, str) for subject in subjects.values()):
-                    return cls(subjects, longest)
+                    return cls(subjects, longest, asker)
         raise ModelError(f"{folder / STUDIED_FILE} is not a list of digests and subjects.")
 
 

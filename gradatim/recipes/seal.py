@@ -130,8 +130,11 @@ class RoundReport:
 class SelfEdits:
     """The outer loop on one base: the writer's adapter is `WRITER` in the bank, or there is none yet."""
 
-    def __init__(self, bank: AdapterBank, dialect: Dialect, settings: Settings, seed: int = 0) -> None:
+    def __init__(
+        self, bank: AdapterBank, dialect: Dialect, settings: Settings, seed: int = 0, replay: Sequence[Pair] = ()
+    ) -> None:
         self.bank, self.dialect, self.settings, self.seed = bank, dialect, settings, seed
+        self.replay = tuple(replay)  # what the base says to other questions, replayed in every inner training
 
     # -------------------------------------------------------------- writing
 
@@ -183,7 +186,7 @@ class SelfEdits:
                 for grades in grade(self.bank, groups, names)
             ]
 
-        return try_each(self.bank, made, self.settings.inner, measure)
+        return try_each(self.bank, made, self.settings.inner, measure, replay=self.replay)
 
     def question(self, asking: Asking) -> Pair:
         chat = self.bank.base.chat

@@ -18,7 +18,7 @@ from gradatim.types import Digest, Release
 
 
 def load_minds(bank: AdapterBank, adapters: Adapters, digests: Sequence[Digest]) -> Minds:
-    """Put stored adapters into the bank under their digests, each with its gate and what it studied.
+    """Put stored adapters into the bank under their digests, each with its gate, what it studied, and its asker.
 
     Raises IntegrityError for bytes that are not their digest's, ModelError for an adapter of another base.
     """
@@ -26,12 +26,18 @@ def load_minds(bank: AdapterBank, adapters: Adapters, digests: Sequence[Digest])
     studied: dict[str, Studied] = {}
     for digest in digests:
         folder = adapters.path(digest)
-        if digest not in bank.adapters:
-            bank.add(digest, Adapter.load(folder, bank.module_shapes(), bank.base.device))
+        load_adapter(bank, adapters, digest)
         gates[digest] = Gate.load(folder) if (folder / GATE_FILE).is_file() else None
         if (folder / STUDIED_FILE).is_file():
             studied[digest] = Studied.load(folder)
+            load_adapter(bank, adapters, studied[digest].asker)
     return Minds(bank, gates, studied)
+
+
+def load_adapter(bank: AdapterBank, adapters: Adapters, digest: Digest | None) -> None:
+    """Put a stored adapter into the bank under its digest, where it isn't there yet."""
+    if digest is not None and digest not in bank.adapters:
+        bank.add(digest, Adapter.load(adapters.path(digest), bank.module_shapes(), bank.base.device))
 
 
 def check_base(base: Base, expected: Digest) -> None:

@@ -1,6 +1,5 @@
 """Questions about passages, written by the model with the passage and the wanted answer in view.
 
-Two writers with different worked examples: `study` for what may be trained on, `exam` for what must stay sealed.
 A question is kept when it points at its own passage: the base expects it there more than after any passage that
 shares words with it, and more than after none, and it does not give the answer away.
 
@@ -12,73 +11,42 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
 
-from gradatim.model.bank import AdapterBank
-from gradatim.model.packing import Pair
-from gradatim.model.scoring import score
 from gradatim.types import Passage, Question
-from gradatim.writing import fewshot
+from gradatim.writing.asker import Asker, View
 from gradatim.writing.facts import Fact, standing
 from gradatim.writing.words import is_number, normalised, stems, words
 
-Style = Literal["study", "exam"]
 Weight = Callable[[frozenset[str]], float]
-_Job = tuple[int, Fact]  # the number of a passage, and what to ask for
 
 LEAST_BOOST = 2.5  # nats that a passage must add to the log-probability of a question about it
 
 
 def write_questions(
-    bank: AdapterBank,
+    asker: Asker,
     passages: Sequence[Passage],
     facts: Sequence[Sequence[Fact]],
     *,
     each: int,
-    style: Style,
     seed: int,
-    temperature: float = 0.7,
+    temperature: float,
     advance: Callable[[int], None] | None = None,
 ) -> list[Question]:
-    """`each` attempts at a question for every fact; duplicates and empty ones dropped, nothing else filtered.
-
-    For study, half of the attempts follow examples with answers of any kind, half examples with answers of the fact's.
-    """
-    written: list[tuple[Fact, str]] = []
-    for turn, (examples, share, jobs) in enumerate(_rounds(facts, each, style)):
-        prompts = [
-            f"{examples}Title: {title_of(passages[index])}. Text: {standing(passages, index)}\n"
-            f"Answer: {fact.text}\nQuestion:"
-            for index, fact in jobs
-            for _ in range(share)
-        ]
-        replies = fewshot.complete(
-            bank, prompts, max_tokens=28, temperature=temperature, seed=seed + turn, advance=advance
-        )
-        written += [(jobs[number // share][1], reply) for number, reply in enumerate(replies)]
+    """`each` attempts at a question for every fact; duplicates and empty ones dropped, nothing else filtered."""
+    jobs = [
+        (View(title_of(passages[index]), standing(passages, index), fact.text), fact)
+        for index, found in enumerate(facts)
+        for fact in found
+        for _ in range(each)
+    ]
+    replies = asker.write([view for view, _ in jobs], temperature=temperature, seed=seed, advance=advance)
     questions: dict[str, Question] = {}
-    for fact, reply in written:
+    for (_, fact), reply in zip(jobs, replies, strict=True):
         text = reply.rstrip("?. ") + "?"
         if len(words(text)) >= 4:
             questions.setdefault(normalised(text), _question(text, fact))
     return list(questions.values())
-
-
-def _rounds(facts: Sequence[Sequence[Fact]], each: int, style: Style) -> Iterator[tuple[str, int, list[_Job]]]:
-    """Worked examples, how many attempts to make after them, and for which facts."""
-    jobs = [(index, fact) for index, found in enumerate(facts) for fact in found]
-    if style == "exam":
-        yield fewshot.EXAM_QUESTION, each, jobs
-        return
-    shots = list(fewshot.QUESTIONS)
-    of_any = each // 2
-    for turn, examples in enumerate(shots):
-        yield examples, (of_any + turn) // len(shots), jobs
-    for turn, wording in enumerate(fewshot.WORDINGS):
-        share = (each - of_any + turn) // len(fewshot.WORDINGS)
-        for kind, examples_of in fewshot.by_kind().items():
-            yield examples_of[wording], share, [job for job in jobs if job[1].kind == kind]
 
 
 def title_of(passage: Passage) -> str:
@@ -96,7 +64,7 @@ def accepted_answers(fact: Fact) -> tuple[str, ...]:
 
 
 def attribute(
-    bank: AdapterBank,
+    asker: Asker,
     passages: Sequence[Passage],
     facts: Sequence[Sequence[Fact]],
     questions: Sequence[Question],
@@ -104,19 +72,18 @@ def attribute(
 ) -> tuple[list[Question], dict[str, int]]:
     """The questions that point at their own passage, and why others were dropped.
 
-    A passage explains a question as far as the base expects it there, worked examples, the subject and a fact of the
-    passage as the answer before it: log p(question | passage, answer), the query likelihood of Ponte and Croft (1998)
-    with an answer in view. It is held against the `rivals` passages that share most words with the question. Over all
-    passages of a handbook it found the right one for 71 to 100 % of a person's questions on six handbooks; without the
-    answer for 47 to 88 %. It must also expect the question more than it would with only the subject in view: what a
-    person asks gains 3 to 20 nats from its passage, "What can they eat?" none.
+    A passage explains a question as far as the asker expects it there, the subject and a fact of the passage as the
+    answer before it. It is held against the `rivals` passages that share most words with the question. It must also
+    expect the question more than it would with only the subject in view: what a person asks gains 3 to 20 nats from
+    its passage, "What can they eat?" none.
     """
     index_of = {passage.id: index for index, passage in enumerate(passages)}
     bags = [stems(passage.text) for passage in passages]
     weight = _rarity(bags)
     views = [_views(question, facts, bags, weight, index_of[question.passage], rivals) for question in questions]
-    likelihood = _query_likelihoods(bank, passages, facts, questions, views)
-    unseen = _without_passage(bank, passages, questions)
+    likelihood = _likelihoods(asker, passages, facts, questions, views)
+    title = {passage.id: title_of(passage) for passage in passages}
+    unseen = asker.log_likelihood([(View(title[question.passage]), question.text) for question in questions])
     kept: list[Question] = []
     dropped: Counter[str] = Counter()
     for question, scores, alone in zip(questions, likelihood, unseen, strict=True):
@@ -148,43 +115,26 @@ def _views(
     return {(own, 0), *((own, number) for number in wanted[:1]), *((other, 0) for other in others[:rivals])}
 
 
-def _query_likelihoods(
-    bank: AdapterBank,
+def _likelihoods(
+    asker: Asker,
     passages: Sequence[Passage],
     facts: Sequence[Sequence[Fact]],
     questions: Sequence[Question],
     views: Sequence[set[tuple[int, int]]],
 ) -> list[dict[int, float]]:
     """For each question, log p(question | passage, fact) in nats, the best of its views of each passage."""
-    chat = bank.base.chat
     askers: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for number, wanted in enumerate(views):
         for view in wanted:
             askers[view].append(number)
     found: list[dict[int, float]] = [{} for _ in questions]
     for (index, fact), chosen in sorted(askers.items()):
-        answer = f"\nAnswer: {facts[index][fact].text}" if facts[index] else ""
-        text = f"{fewshot.POINTING}Title: {title_of(passages[index])}. Text: {passages[index].text}{answer}\nQuestion:"
-        prompt = tuple(chat.raw(text))
-        pairs = [Pair(prompt, tuple(chat.raw(" " + questions[number].text))) for number in chosen]
-        for number, value in zip(chosen, score(bank, pairs, None).tolist(), strict=True):
+        answer = facts[index][fact].text if facts[index] else ""
+        shown = View(title_of(passages[index]), passages[index].text, answer)
+        values = asker.log_likelihood([(shown, questions[number].text) for number in chosen])
+        for number, value in zip(chosen, values, strict=True):
             found[number][index] = max(value, found[number].get(index, value))
     return found
-
-
-def _without_passage(bank: AdapterBank, passages: Sequence[Passage], questions: Sequence[Question]) -> list[float]:
-    """log p(question) in nats with only the subject of its passage in view."""
-    chat = bank.base.chat
-    title = {passage.id: title_of(passage) for passage in passages}
-    pairs = [
-        Pair(
-            tuple(chat.raw(f"{fewshot.POINTING}Title: {title[question.passage]}.\nQuestion:")),
-            tuple(chat.raw(" " + question.text)),
-        )
-        for question in questions
-    ]
-    values: list[float] = score(bank, pairs, None).tolist()
-    return values
 
 
 def _rarity(bags: Sequence[frozenset[str]]) -> Weight:

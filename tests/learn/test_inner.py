@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from gradatim.learn.inner import InnerPlan, Trial, _Shown, try_each
+from gradatim.learn.inner import InnerPlan, Trial, _Shown, new_adapter, study, try_each
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
+from gradatim.model.sampling import Decoding, sample
 from gradatim.model.scoring import grade
 from tests.model.reference import random_ids
 from tests.tiny import tiny_base
@@ -87,3 +90,40 @@ def test_a_trial_needs_material(bank: AdapterBank) -> None:
     with pytest.raises(ValueError, match="nothing to study"):
         worth(bank, [Trial((), 1e-3, 0)])
     assert worth(bank, []) == []
+
+
+def test_replay_keeps_what_the_base_says(bank: AdapterBank) -> None:
+    """Its own answers stay likelier with replay than without, and a weight of zero changes nothing."""
+    chat, prompts = bank.base.chat, [f"What is number {i}?" for i in range(8)]
+    replies = sample(bank, [chat.prompt(p) for p in prompts], None, Decoding(max_tokens=6))
+    own = [Pair(tuple(chat.prompt(p)), tuple(reply)) for p, reply in zip(prompts, replies, strict=True) if reply]
+    trials = [Trial(pairs(seed, 2), 1e-2, seed) for seed in range(3)]
+
+    def left(replay: list[Pair], plan: InnerPlan = PLAN) -> list[float]:
+        def measure(names: list[str], numbers: range) -> list[float]:
+            return [sum(one.log_probability for one in grades) for grades in grade(bank, [own] * len(names), names)]
+
+        return try_each(bank, trials, plan, measure, replay=replay)
+
+    guarded, bare = left(own), left([])
+    assert all(kept > lost for kept, lost in zip(guarded, bare, strict=True))
+    weightless = left(own, replace(PLAN, replay_weight=0.0))
+    assert weightless == pytest.approx(bare, rel=1e-3)
+
+
+def test_an_adapter_studies_on_from_where_it_is(bank: AdapterBank) -> None:
+    material = Trial(pairs(3, 2), 3e-3, 0)
+
+    def says() -> float:
+        (grades,) = grade(bank, [material.pairs], ["one"])
+        return sum(one.log_probability for one in grades)
+
+    bank.add("one", new_adapter(bank, PLAN, 0))
+    try:
+        values = [says()]
+        for _ in range(2):
+            study(bank, ["one"], [material], PLAN)
+            values.append(says())
+    finally:
+        bank.remove("one")
+    assert values[0] < values[1] < values[2]

@@ -13,9 +13,9 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.beams import Beam, Beams
 from gradatim.model.routing import Gate
 from gradatim.recall import Minds, Studied, minds
-from gradatim.recall.minds import LEAST_EVIDENCE, NO_LESSON, fit
+from gradatim.recall.minds import LEAST_EVIDENCE, fit
 from gradatim.types import StudyExample, TrainingPlan
-from gradatim.writing import fewshot
+from gradatim.writing.asker import GENERAL, Asker, View
 from tests.tiny import tiny_base
 
 LESSONS = {"When does the mill open?": "The mill opens at five.", "Who weighs the sacks?": "Tamsin Vole does."}
@@ -41,7 +41,7 @@ def fitting(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """How well each text fits any question; a random model has no opinion worth testing."""
     fits = dict.fromkeys(TEXTS, 9.0)
 
-    def given(bank: AdapterBank, asked: Sequence[tuple[str, str, str]]) -> list[float]:
+    def given(askers: Sequence[Asker], asked: Sequence[tuple[str, str, str]]) -> list[float]:
         return [fits[text] for _, text, _ in asked]
 
     monkeypatch.setattr(minds, "fit", given)
@@ -116,13 +116,16 @@ def test_likelihood_and_fit_are_weighed(
 
 
 def test_fit_is_what_the_text_adds_to_the_likelihood_of_the_question(bank: AdapterBank) -> None:
-    def likelihood(shown: str) -> float:
-        opening = bank.base.chat.raw(f"{fewshot.ASKED}{shown}\nQuestion:")
-        target = bank.base.chat.raw(" " + QUESTIONS[0])
-        with torch.no_grad():
-            logits = bank.base.model(torch.tensor([opening + target])).logits[0, len(opening) - 1 : -1]
-        return float(logits.double().log_softmax(-1)[range(len(target)), target].sum())
+    """By each question's own asker, whatever the others use."""
+    bare, other = Asker(bank), Asker(bank, "mill")
 
-    with_text, without = likelihood(f"Title: Mill. Text: {TEXTS[1]}"), likelihood(NO_LESSON)
-    assert fit(bank, [(QUESTIONS[0], TEXTS[1], "Mill")]) == pytest.approx([with_text - without], rel=1e-3)
-    assert fit(bank, []) == []
+    def gain(asker: Asker, question: str, text: str) -> float:
+        with_text, without = asker.log_likelihood([(View("Mill", text), question), (View(GENERAL), question)])
+        return with_text - without
+
+    asked = [(QUESTIONS[0], TEXTS[1], "Mill"), (QUESTIONS[1], TEXTS[1], "Mill"), (QUESTIONS[0], TEXTS[0], "Mill")]
+    askers = [bare, other, bare]
+    expected = [gain(asker, question, text) for asker, (question, text, _) in zip(askers, asked, strict=True)]
+    assert fit(askers, asked) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert len({round(value, 3) for value in expected}) == 3
+    assert fit([], []) == []

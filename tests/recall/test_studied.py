@@ -15,8 +15,9 @@ CHAT = tiny_base().chat
 
 
 def test_only_the_very_words_are_known(tmp_path: Path) -> None:
-    Studied.of([(TEXT, "Åby Mill")], CHAT).save(tmp_path)
+    Studied.of([(TEXT, "Åby Mill")], CHAT, "who asks").save(tmp_path)
     studied = Studied.load(tmp_path)
+    assert studied.asker == "who asks"
     assert studied.subject(TEXT) == "Åby Mill"
     assert studied.longest == len(CHAT.target("Anything?", TEXT))
     assert studied.subject("  The mill\nopens  at five. ") == "Åby Mill"
@@ -35,7 +36,8 @@ def test_the_file_does_not_hold_the_text_and_is_always_the_same(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"[1, 2", b'["a"]', b'{"a": 1}', b'{"longest": 3, "subjects": {"a": 1}}', b"\xff\xfe"]
+    "content",
+    [None, b"", b"[1, 2", b'["a"]', b'{"a": 1}', b'{"asker": null, "longest": 3, "subjects": {"a": 1}}', b"\xff\xfe"],
 )
 def test_a_broken_list_says_so(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:

@@ -1,0 +1,123 @@
+"""Fifty lessons in a row in the lab world: what remains of the first ones, by how they are kept.
+
+The lessons are study material that the trained writer wrote about people nobody has seen, one person a lesson. After
+each, its person is asked about; after every tenth, all so far, and people whom the base knew. `kept` is what of the
+right answers just after each lesson is still there at the end.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from gradatim.model.packing import Pair
+from gradatim.model.scoring import grade
+from gradatim.recipes.dialects import LabDialect
+from gradatim.recipes.seal import Asking, Edit, SelfEdits, Task
+from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled
+from gradatim.worlds import lab
+
+EVERY = 10
+
+
+def run(loop: SelfEdits, tasks: Sequence[Task], known: Sequence[Asking], others: Sequence[str]) -> dict[str, Any]:
+    """Every strategy on these tasks. The base answers `known` right, as it does `others`, which the gates may see."""
+    chat = loop.bank.base.chat
+    edits = _written(loop, tasks)
+    lessons = [
+        Lesson(edit.pairs, edit.learning_rate, 9000 + number, tuple(_cue(line) for line in edit.text.splitlines()[1:]))
+        for number, edit in enumerate(edits)
+    ]
+    seen = []
+    for task, edit, lesson in zip(tasks, edits, lessons, strict=True):
+        asked = [cue for cue in lesson.cues if cue.endswith("?")]
+        views = [chat.raw(lab.READ.format(passage=task.passage, question=f"Question: {cue}\nAnswer:")) for cue in asked]
+        pairs = distilled(loop.bank, list(zip(asked, views, strict=True)))
+        seen.append(Lesson(tuple(pairs) or edit.pairs, lesson.learning_rate, lesson.seed, lesson.cues))
+    plan, bank, replay = loop.settings.inner, loop.bank, loop.replay
+    strategies: dict[str, tuple[Strategy, Sequence[Lesson]]] = {
+        "merged": (Merged(bank, plan, replay), lessons),
+        "one adapter": (Shared(bank, plan, replay), lessons),
+        "one adapter, rehearsing": (Shared(bank, plan, replay, rehearse=0.5), lessons),
+        "one adapter, distilled": (Shared(bank, plan, replay), seen),
+        "one adapter each, routed": (Routed(bank, plan, others, replay), lessons),
+        "one adapter each, routed, distilled": (Routed(bank, plan, others, replay), seen),
+    }
+    before = [_right(loop, [task], [None] * len(task.scoring))[0] for task in tasks]
+    found: dict[str, Any] = {"base": {"recall": round(100 * statistics.mean(before), 1)}}
+    for name, (strategy, taught) in strategies.items():
+        began = time.monotonic()
+        try:
+            found[name] = _stream(loop, strategy, taught, tasks, known) | {"seconds": round(time.monotonic() - began)}
+        finally:
+            strategy.close()
+    return found
+
+
+def _stream(
+    loop: SelfEdits,
+    strategy: Strategy,
+    lessons: Sequence[Lesson],
+    tasks: Sequence[Task],
+    known: Sequence[Asking],
+) -> dict[str, Any]:
+    after: list[float] = []
+    course: list[dict[str, float]] = []
+    now: list[float] = []
+    for number, (lesson, task) in enumerate(zip(lessons, tasks, strict=True), 1):
+        strategy.learn(lesson)
+        after += _right(loop, [task], strategy.adapters([one.question for one in task.scoring]))
+        if number % EVERY == 0 or number in (1, 5, len(lessons)):
+            every = tasks[:number]
+            now = _right(loop, every, strategy.adapters([one.question for task in every for one in task.scoring]))
+            grades = _graded(
+                loop, [loop.question(one) for one in known], strategy.adapters([one.question for one in known])
+            )
+            course.append({"lessons": number, "recall": statistics.mean(now), "known": statistics.mean(grades)})
+    rows = np.array([after, now])
+    kept = bootstrap(rows, lambda a, n, axis: n.mean(axis) / a.mean(axis), paired=True, rng=0, vectorized=True)
+    low, high = kept.confidence_interval
+    return {
+        "just after": round(100 * float(rows[0].mean()), 1),
+        "at the end": round(100 * float(rows[1].mean()), 1),
+        "kept": round(100 * float(rows[1].mean() / rows[0].mean()), 1),
+        "low": round(100 * float(low), 1),
+        "high": round(100 * float(high), 1),
+        "known": round(100 * course[-1]["known"], 1),
+        "course": [{key: round(value, 3) for key, value in one.items()} for one in course],
+    }
+
+
+def _written(loop: SelfEdits, tasks: Sequence[Task]) -> list[Edit]:
+    """The writer's first readable draft for each task; the passage where there is none."""
+    drafts = loop.write(tasks, 3, seed=11)
+    plain = LabDialect(loop.bank.base.chat).plain
+    return [edits[0] if edits else plain(task.passage) for edits, task in zip(drafts, tasks, strict=True)]
+
+
+def _cue(line: str) -> str:
+    """What of a line of study material a question about it could look like."""
+    return line.removeprefix("Question:").split("Answer:")[0].strip()
+
+
+def _right(loop: SelfEdits, tasks: Sequence[Task], names: Sequence[str | None]) -> list[float]:
+    """The share of each task's questions answered right."""
+    right = iter(_graded(loop, [loop.question(one) for task in tasks for one in task.scoring], names))
+    return [statistics.mean(next(right) for _ in task.scoring) for task in tasks]
+
+
+def _graded(loop: SelfEdits, pairs: Sequence[Pair], names: Sequence[str | None]) -> list[float]:
+    groups: dict[str | None, list[int]] = {}
+    for number, name in enumerate(names):
+        groups.setdefault(name, []).append(number)
+    right = [0.0] * len(pairs)
+    graded = grade(loop.bank, [[pairs[i] for i in chosen] for chosen in groups.values()], [*groups])
+    for chosen, grades in zip(groups.values(), graded, strict=True):
+        for i, one in zip(chosen, grades, strict=True):
+            right[i] = float(one.greedy)
+    return right

@@ -1,0 +1,178 @@
+"""Lesson after lesson: what is left of the first ones, by how they are kept.
+
+    for lesson in lessons:
+        strategy.learn(lesson)
+        strategy.adapters(questions)   # which adapter answers each question; None is the base
+
+SEAL (arXiv 2506.10943, section 4) merges every edit into the weights and falls below the base after the fifth. The
+strategies here take the same lessons in the same order, at the same number of positions each:
+
+- `Merged`: an adapter for each lesson, folded into the base's weights, as SEAL does
+- `Shared`: one adapter that is trained on and on; with `rehearse`, beside each lesson stand pairs of earlier ones
+- `Routed`: an adapter and a gate for each lesson, the newest that claims a question answers it; what none claims is
+  answered by the base. This is what a step does (`recall/minds.py`), less the check of what is told
+
+A lesson brings the pairs to study, so self-distillation is a matter of which pairs: those that the base answers with
+the passage in view instead of those that it wrote (`distilled`).
+
+Limits: `Merged` changes the base until `close` puts its weights back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from gradatim.learn.inner import InnerPlan, Trial, new_adapter, study
+from gradatim.model.adapter import Adapter
+from gradatim.model.bank import AdapterBank
+from gradatim.model.packing import Pair
+from gradatim.model.routing import Gate, Router, features
+from gradatim.model.sampling import Decoding, sample
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is studied of one passage, how fast, from which seed, and texts by which its questions can be known."""
+
+    pairs: tuple[Pair, ...]
+    learning_rate: float
+    seed: int
+    cues: tuple[str, ...]
+
+    @property
+    def trial(self) -> Trial:
+        return Trial(self.pairs, self.learning_rate, self.seed)
+
+
+class Strategy(Protocol):
+    """A way of keeping one lesson after another."""
+
+    def learn(self, lesson: Lesson) -> None:
+        """Study it on top of all earlier ones."""
+        ...
+
+    def adapters(self, questions: Sequence[str]) -> list[str | None]:
+        """Who answers each question, by name in the bank."""
+        ...
+
+    def close(self) -> None:
+        """Leave bank and base as they were."""
+        ...
+
+
+@dataclass
+class Shared:
+    """One adapter for all lessons. `rehearse` is the share of what is studied that comes from earlier lessons."""
+
+    bank: AdapterBank
+    plan: InnerPlan
+    replay: Sequence[Pair] = ()
+    rehearse: float = 0.0
+    name: str = "shared"
+    _earlier: list[Pair] = field(default_factory=list)
+
+    def learn(self, lesson: Lesson) -> None:
+        if self.name not in self.bank.adapters:
+            self.bank.add(self.name, new_adapter(self.bank, self.plan, lesson.seed))
+        pairs = [*lesson.pairs]
+        if self._earlier and self.rehearse:
+            chance = random.Random(lesson.seed)
+            wanted = self.rehearse / (1 - self.rehearse) * sum(map(len, pairs))
+            while wanted > 0:
+                pairs.append(chance.choice(self._earlier))
+                wanted -= len(pairs[-1])
+        self._earlier += lesson.pairs
+        trial = Trial(tuple(pairs), lesson.learning_rate, lesson.seed)
+        study(self.bank, [self.name], [trial], self.plan, self.replay)
+
+    def adapters(self, questions: Sequence[str]) -> list[str | None]:
+        name = self.name if self.name in self.bank.adapters else None
+        return [name] * len(questions)
+
+    def close(self) -> None:
+        if self.name in self.bank.adapters:
+            self.bank.remove(self.name)
+
+
+class Merged:
+    """Every lesson's adapter is folded into the base."""
+
+    def __init__(self, bank: AdapterBank, plan: InnerPlan, replay: Sequence[Pair] = ()) -> None:
+        self.bank, self.plan, self.replay = bank, plan, replay
+        self._before: dict[str, Tensor] = {}
+
+    def learn(self, lesson: Lesson) -> None:
+        name = "to be merged"
+        adapter = self.bank.add(name, new_adapter(self.bank, self.plan, lesson.seed))
+        study(self.bank, [name], [lesson.trial], self.plan, self.replay)
+        self._fold(adapter)
+        self.bank.remove(name)
+
+    @torch.no_grad()
+    def _fold(self, adapter: Adapter) -> None:
+        for module in adapter.modules:
+            weight = _weight(self.bank, module)
+            self._before.setdefault(module, weight.detach().clone())
+            product = adapter.scale * (adapter.B[module] @ adapter.A[module])
+            weight += (product.T if adapter.modules[module].transposed else product).to(weight.dtype)
+
+    def adapters(self, questions: Sequence[str]) -> list[str | None]:
+        return [None] * len(questions)
+
+    @torch.no_grad()
+    def close(self) -> None:
+        for module, weight in self._before.items():
+            _weight(self.bank, module).copy_(weight)
+        self._before.clear()
+
+
+class Routed:
+    """An adapter for each lesson, and a gate that was fitted against `others` and the cues of earlier lessons."""
+
+    def __init__(self, bank: AdapterBank, plan: InnerPlan, others: Sequence[str], replay: Sequence[Pair] = ()) -> None:
+        self.bank, self.plan, self.replay = bank, plan, replay
+        self._against = features(bank, others)
+        self._gates: dict[str, Gate | None] = {}
+
+    def learn(self, lesson: Lesson) -> None:
+        name = f"lesson {len(self._gates)}"
+        self.bank.add(name, new_adapter(self.bank, self.plan, lesson.seed))
+        study(self.bank, [name], [lesson.trial], self.plan, self.replay)
+        mine = features(self.bank, lesson.cues)
+        self._gates[name] = Gate.fit(mine, self._against)
+        self._against = torch.cat([self._against, mine])
+
+    def adapters(self, questions: Sequence[str]) -> list[str | None]:
+        claims = Router(self.bank, self._gates).claims(questions)
+        return [own[0].adapter if own else None for own in claims]
+
+    def close(self) -> None:
+        for name in self._gates:
+            self.bank.remove(name)
+        self._gates.clear()
+
+
+def distilled(bank: AdapterBank, asked: Sequence[tuple[str, Sequence[int]]], max_tokens: int = 24) -> list[Pair]:
+    """Pairs of a question and what the base says to it with the passage in view.
+
+    `asked` holds each question, and the token ids of the passage with that question behind it.
+    """
+    chat = bank.base.chat
+    replies = sample(bank, [prompt for _, prompt in asked], None, Decoding(max_tokens=max_tokens))
+    return [
+        Pair(tuple(chat.prompt(question)), tuple(chat.target(question, chat.text(reply))))
+        for (question, _), reply in zip(asked, replies, strict=True)
+        if reply
+    ]
+
+
+def _weight(bank: AdapterBank, module: str) -> Tensor:
+    found: nn.Module = bank.base.model.get_submodule(f"{module}.frozen")
+    weight: Tensor = found.weight  # type: ignore[assignment]
+    return weight
