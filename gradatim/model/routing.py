@@ -94,22 +94,25 @@ class Router:
         self.bank = bank
         self.gates = dict(gates)
 
-    def claims(self, questions: Sequence[str]) -> list[list[Claim]]:
-        """The adapters that hold each question for their own, the newest first. None claims it: it is the base's."""
+    def claims(self, questions: Sequence[str], least: float = 0.0) -> list[list[Claim]]:
+        """The adapters that hold each question for their own, the newest first. None claims it: it is the base's.
+
+        `least` is the log-odds that a gate must exceed: below 0 where other evidence is weighed afterwards.
+        """
         if not self.gates or not questions:
             return [[] for _ in questions]
         ungated = [name for name, gate in self.gates.items() if gate is None]
         if ungated:
             return [[Claim(ungated[-1], math.inf)] for _ in questions]
-        return self.claims_of(features(self.bank, questions))
+        return self.claims_of(features(self.bank, questions), least)
 
-    def claims_of(self, features_QD: Tensor) -> list[list[Claim]]:
+    def claims_of(self, features_QD: Tensor, least: float = 0.0) -> list[list[Claim]]:
         """The same for features at hand."""
         claims: list[list[Claim]] = [[] for _ in features_QD]
         for name, gate in reversed(self.gates.items()):
             if gate is not None:
                 for claimed, logit in zip(claims, gate(features_QD).tolist(), strict=True):
-                    if logit > 0:
+                    if logit > least:
                         claimed.append(Claim(name, logit))
         return claims
 

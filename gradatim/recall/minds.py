@@ -27,6 +27,7 @@ from gradatim.writing.asker import GENERAL, Asker, View
 
 MAX_ANSWER = 80
 LEAST_EVIDENCE = 3.0  # nats
+LEAST_CLAIM = -2.0  # log-odds of the gate; the rest of the evidence can make up for so much
 SEARCH = Beams()
 
 
@@ -61,7 +62,10 @@ class Minds:
         advance: Callable[[int], None] | None = None,
     ) -> list[Reply]:
         """A reply to each question. `of_base`, where given, holds the bare base's replies: used, not decoded again."""
-        claims = self.router.claims(questions)
+        claims = [
+            [claim for claim in own if claim.logit > 0 or claim.adapter in self.studied]
+            for own in self.router.claims(questions, LEAST_CLAIM)
+        ]
         told: dict[int, Reply] = {}
         while rest := {i: own[0] for i, own in enumerate(claims) if own and own[0].adapter in self.studied}:
             recited = self._recite({i: questions[i] for i in rest}, rest)

@@ -3,8 +3,9 @@ write better (Zweiger et al., arXiv 2506.10943).
 
     outer = SelfEdits(bank, dialect, settings)
     for number in range(rounds):
-        outer.round(tasks, number)    # drafts, inner trainings, selection, one training of the writer
-    outer.write(tasks, 1, seed)       # what the trained writer writes
+        report = outer.round(tasks, number)  # drafts, inner trainings, selection, one training of the writer
+        outer.save(folder, report)  # `outer.resume(folder)` goes on from there
+    outer.write(tasks, 1, seed)  # what the trained writer writes
 
 A *task* is a passage and questions about it; an *edit* is what the model writes after reading the passage: lines to
 study and how fast to study them. The outer loop is ReST-EM (Singh et al., arXiv 2312.06585): draft, keep the best,
@@ -25,10 +26,12 @@ lines are imitated with the right ones.
 
 from __future__ import annotations
 
+import json
 import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
@@ -41,6 +44,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
 from gradatim.model.sampling import Decoding, sample
 from gradatim.model.scoring import grade
+from gradatim.store.durable import temporary_folder
 
 WRITER = "writer"
 
@@ -221,6 +225,36 @@ class SelfEdits:
         self.imitate([(tasks[one.task], one.edit) for one in kept], seed)
         trials = len(entered) * settings.seeds + len(finalists) * settings.final_seeds
         return RoundReport(number, trials, reliability, kept)
+
+    # ---------------------------------------------------------- kept on disk
+
+    def save(self, folder: Path, report: RoundReport) -> None:
+        """Put the writer and what its round did into `folder`, whole or not at all."""
+        with temporary_folder(folder) as made:
+            self.bank.adapters[WRITER].save(made)
+            told = {
+                "number": report.number,
+                "trials": report.trials,
+                "reliability": report.reliability,
+                "kept": [
+                    {"task": one.task, "text": one.edit.text, "rewards": one.rewards, "shrunk": one.shrunk}
+                    for one in report.kept
+                ],
+            }
+            (made / "round.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+            made.rename(folder / f"round-{report.number:03}")
+
+    def resume(self, folder: Path) -> int:
+        """Take the writer of the last round in `folder` on; returns how many rounds are done.
+
+        Raises ModelError where it is not a writer of this base.
+        """
+        done = sorted(folder.glob("round-*"))
+        if done:
+            if WRITER in self.bank.adapters:
+                self.bank.remove(WRITER)
+            self.bank.add(WRITER, Adapter.load(done[-1], self.bank.module_shapes(), self.bank.base.device))
+        return len(done)
 
     def _heat(
         self, tasks: Sequence[Task], entered: Sequence[tuple[Edit, int]], seeds: Sequence[int]

@@ -20,7 +20,9 @@ from tests.tiny import tiny_base
 
 LESSONS = {"When does the mill open?": "The mill opens at five.", "Who weighs the sacks?": "Tamsin Vole does."}
 QUESTIONS, TEXTS = list(LESSONS), list(LESSONS.values())
-OPEN, SHUT = (Gate(torch.zeros(32), torch.ones(32), torch.zeros(32), torch.tensor([logit])) for logit in (1.0, -1.0))
+OPEN, AJAR, SHUT = (
+    Gate(torch.zeros(32), torch.ones(32), torch.zeros(32), torch.tensor([logit])) for logit in (1.0, -1.0, -3.0)
+)
 STUDIED = Studied.of([(text, "Mill") for text in TEXTS], tiny_base().chat)
 
 
@@ -74,6 +76,14 @@ def test_an_unclaimed_question_is_the_bases(bank: AdapterBank) -> None:
     assert Minds(bank, {"mill": SHUT}, {"mill": STUDIED}).reply(QUESTIONS) == bare
     given = Minds(bank, {"mill": SHUT}, {"mill": STUDIED}).reply(QUESTIONS, of_base=["one", "two"])
     assert [(reply.text, reply.adapter) for reply in given] == [("one", None), ("two", None)]
+
+
+def test_a_gate_in_doubt_leaves_it_to_the_other_evidence(bank: AdapterBank, fitting: dict[str, float]) -> None:
+    minds_in_doubt = Minds(bank, {"mill": AJAR}, {"mill": STUDIED})
+    assert [reply.adapter for reply in minds_in_doubt.reply(QUESTIONS)] == ["mill", "mill"]
+    fitting[TEXTS[0]] = fitting[TEXTS[1]] = LEAST_EVIDENCE  # the gate takes 1 away
+    assert [reply.adapter for reply in minds_in_doubt.reply(QUESTIONS)] == [None, None]
+    assert [reply.adapter for reply in Minds(bank, {"mill": AJAR}).reply(QUESTIONS)] == [None, None]  # no list
 
 
 def test_what_was_never_studied_is_not_told(bank: AdapterBank, fitting: dict[str, float]) -> None:

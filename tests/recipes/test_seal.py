@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -194,6 +195,27 @@ def test_a_round_is_the_same_again_and_leaves_a_writer(bank: AdapterBank, monkey
     assert [one.task for one in reports[0].kept] == [0, 1, 2]
     assert reports[0].trials == 3 * 2 * 2 + 3 * 2
     assert all(len(one.rewards) == 4 for one in reports[0].kept)
+
+
+def test_what_was_saved_goes_on_from_there(
+    bank: AdapterBank, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path
+) -> None:
+    person = people(1, random.Random(6))[0]
+    dialect = LabDialect(bank.base.chat)
+    loop = SelfEdits(bank, dialect, SETTINGS)
+    monkeypatch.setattr(loop, "write", lambda *_: [[edit_of(dialect, person, "questions")]])
+    assert loop.resume(tmp_path) == 0
+    for number in range(2):
+        loop.save(tmp_path, loop.round([task_of(person)], number))
+    again = AdapterBank(load_base(str(folder), dtype=torch.float32))
+    assert SelfEdits(again, dialect, SETTINGS).resume(tmp_path) == 2
+    loaded, saved = again.adapters[WRITER], bank.adapters[WRITER]
+    assert loaded.modules.keys() == saved.modules.keys()
+    assert all(torch.equal(loaded.B[name], saved.B[name]) for name in saved.modules)
+    told = json.loads((tmp_path / "round-001" / "round.json").read_text())
+    assert told["kept"][0]["text"].startswith("questions fast")
+    assert len(told["kept"][0]["rewards"]) == 4
+    assert not [path for path in tmp_path.iterdir() if not path.name.startswith("round-")]
 
 
 def test_a_round_in_which_nothing_can_be_read_says_so(bank: AdapterBank, monkeypatch: pytest.MonkeyPatch) -> None:

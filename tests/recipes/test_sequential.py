@@ -15,7 +15,7 @@ from gradatim.model.scoring import grade
 from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled
 from tests.tiny import tiny_base
 
-PLAN = InnerPlan(rank=4, alpha=8.0, positions=1500, step_positions=40)
+PLAN = InnerPlan(rank=4, alpha=8.0, positions=3000, step_positions=40)
 TOLD = {
     "When does the mill open?": "At five.",
     "Who weighs the sacks?": "Tamsin Vole.",
