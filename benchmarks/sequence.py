@@ -43,7 +43,7 @@ def run(loop: SelfEdits, tasks: Sequence[Task], known: Sequence[Asking], others:
     strategies: dict[str, tuple[Strategy, Sequence[Lesson]]] = {
         "merged": (Merged(bank, plan, replay), lessons),
         "one adapter": (Shared(bank, plan, replay), lessons),
-        "one adapter, rehearsing": (Shared(bank, plan, replay, rehearse=0.5), lessons),
+        "one adapter, rehearsing": (Shared(bank, plan, replay, rehearse=True), lessons),
         "one adapter, distilled": (Shared(bank, plan, replay), seen),
         "one adapter each, routed": (Routed(bank, plan, others, replay), lessons),
         "one adapter each, routed, distilled": (Routed(bank, plan, others, replay), seen),

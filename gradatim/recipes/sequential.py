@@ -8,7 +8,7 @@ SEAL (arXiv 2506.10943, section 4) merges every edit into the weights and falls 
 strategies here take the same lessons in the same order, at the same number of positions each:
 
 - `Merged`: an adapter for each lesson, folded into the base's weights, as SEAL does
-- `Shared`: one adapter that is trained on and on; with `rehearse`, beside each lesson stand pairs of earlier ones
+- `Shared`: one adapter that is trained on and on; with `rehearse`, each step also shows pairs of earlier ones
 - `Routed`: an adapter and a gate for each lesson, the newest that claims a question answers it; what none claims is
   answered by the base. This is what a step does (`recall/minds.py`), less the check of what is told
 
@@ -20,9 +20,8 @@ Limits: `Merged` changes the base until `close` puts its weights back.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -68,28 +67,22 @@ class Strategy(Protocol):
 
 @dataclass
 class Shared:
-    """One adapter for all lessons. `rehearse` is the share of what is studied that comes from earlier lessons."""
+    """One adapter for all lessons. With `rehearse`, each step also shows some of what earlier lessons studied."""
 
     bank: AdapterBank
     plan: InnerPlan
     replay: Sequence[Pair] = ()
-    rehearse: float = 0.0
+    rehearse: bool = False
     name: str = "shared"
     _earlier: list[Pair] = field(default_factory=list)
 
     def learn(self, lesson: Lesson) -> None:
         if self.name not in self.bank.adapters:
             self.bank.add(self.name, new_adapter(self.bank, self.plan, lesson.seed))
-        pairs = [*lesson.pairs]
-        if self._earlier and self.rehearse:
-            chance = random.Random(lesson.seed)
-            wanted = self.rehearse / (1 - self.rehearse) * sum(map(len, pairs))
-            while wanted > 0:
-                pairs.append(chance.choice(self._earlier))
-                wanted -= len(pairs[-1])
-        self._earlier += lesson.pairs
-        trial = Trial(tuple(pairs), lesson.learning_rate, lesson.seed)
-        study(self.bank, [self.name], [trial], self.plan, self.replay)
+        plan = replace(self.plan, replays=2 * self.plan.replays) if self._earlier else self.plan
+        study(self.bank, [self.name], [lesson.trial], plan, [*self.replay, *self._earlier])
+        if self.rehearse:
+            self._earlier += lesson.pairs
 
     def adapters(self, questions: Sequence[str]) -> list[str | None]:
         name = self.name if self.name in self.bank.adapters else None

@@ -47,7 +47,7 @@ def known(bank: AdapterBank, strategy: Strategy) -> list[bool]:
 STRATEGIES: dict[str, Callable[[AdapterBank], Strategy]] = {
     "merged": lambda bank: Merged(bank, PLAN),
     "shared": lambda bank: Shared(bank, PLAN),
-    "rehearsing": lambda bank: Shared(bank, PLAN, rehearse=0.5),
+    "rehearsing": lambda bank: Shared(bank, PLAN, rehearse=True),
     "routed": lambda bank: Routed(bank, PLAN, ["How are you?", "Name an animal.", "What is two and two?"]),
 }
 
