@@ -9,6 +9,7 @@ goes from one to the next is here.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from gradatim import phases
@@ -18,7 +19,7 @@ from gradatim.judge.exam import Exam
 from gradatim.progress import SILENT, Progress
 from gradatim.types import Candidate, Cost, Diagnosis, Evidence, StepReport, StudySet, Verdict
 from gradatim.watch.cost import Meter
-from gradatim.workbench import Workbench
+from gradatim.workbench import Workbench, prepare
 from gradatim.workspace import Workspace
 
 
@@ -42,9 +43,14 @@ def take_step(workspace: Workspace, options: StepOptions = NO_OPTIONS, progress:
     it is in the ledger; `nothing-to-do` is not, unless a step had begun.
     """
     charter = Charter.load(workspace.charter_path)
-    with workspace.lock(), Meter() as meter:
-        if not phases.unfinished(workspace) and not phases.waiting(workspace):
-            return StepReport("", "nothing-to-do", (), (), None, Cost(), "No new document or correction is waiting.")
+    with workspace.lock(), ExitStack() as metered:
+        if not phases.unfinished(workspace):
+            if not phases.waiting(workspace):
+                return StepReport(
+                    "", "nothing-to-do", (), (), None, Cost(), "No new document or correction is waiting."
+                )
+            prepare(workspace, progress)
+        meter = metered.enter_context(Meter())
         inputs = {"options": asdict(options), "charter": charter.digest, "live": workspace.registry.live_id()}
         run = Journal.begin_or_resume(workspace.ledger, workspace.blobs, inputs)
         live = workspace.registry.get(run.inputs["live"])

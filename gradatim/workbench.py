@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 from gradatim.charter import Charter
 from gradatim.judge.measure import MAX_SKILL_REPLY
 from gradatim.judge.skills import SkillQuestion
-from gradatim.learn.asking import learn_to_ask, lessons, positions
+from gradatim.learn.asking import learn_to_ask, lessons, positions, taught_by
 from gradatim.learn.replay import base_replies, replay_prompts
 from gradatim.model.adapter import Adapter
 from gradatim.model.bank import AdapterBank
@@ -28,8 +27,9 @@ from gradatim.model.routing import Gate, features
 from gradatim.progress import Progress
 from gradatim.recall import Minds, Studied
 from gradatim.release.answering import check_base, load_adapter, load_minds
+from gradatim.store.adapters import Adapters
 from gradatim.store.canonical import canonical, digest_of
-from gradatim.store.durable import replace, temporary_folder
+from gradatim.store.durable import replace
 from gradatim.types import Candidate, Digest, Release, StudyExample
 from gradatim.watch.cost import Meter, exceeds
 from gradatim.workspace import Workspace
@@ -44,6 +44,38 @@ def study_prompts(study: Sequence[StudyExample]) -> list[str]:
     """At most about `GATE_PROMPTS` different prompts, spread evenly: what a lesson's questions look like."""
     prompts = list(dict.fromkeys(example.prompt for example in study))
     return prompts[:: max(1, len(prompts) // GATE_PROMPTS)]
+
+
+def asker_folder(base: Digest, bank: Callable[[], AdapterBank], progress: Progress) -> Path:
+    """Where the asker of a base is: shipped, in the user's cache, or trained now and put there."""
+    shipped = SHIPPED_ASKERS / base[:16]
+    if shipped.is_dir():
+        return shipped
+    key = default_cache() / "askers" / f"{digest_of(canonical([base, taught_by()]))}.txt"
+    store = Adapters(key.parent / "adapters")
+    if key.is_file() and store.verify(kept := key.read_text("utf-8").strip()) is None:
+        return store.folder / kept
+    learner = bank()
+    learnt = lessons(Asker(learner, _IN_TRAINING))
+    progress.phase("learning to ask, once for this model", positions(learnt))
+    with tempfile.TemporaryDirectory(dir=store.folder.parent) as folder:
+        learn_to_ask(learner, _IN_TRAINING, learnt, advance=progress.advance).save(Path(folder))
+        learner.remove(_IN_TRAINING)
+        digest = store.add(Path(folder))
+    replace(key, f"{digest}\n".encode())
+    return store.folder / digest
+
+
+def prepare(workspace: Workspace, progress: Progress) -> None:
+    """What is done once for a base and not for one step, and so counts against no step's budget."""
+    live = workspace.registry.live()
+
+    def bank() -> AdapterBank:
+        base = load_base(workspace.base["source"])
+        check_base(base, live.base)
+        return AdapterBank(base)
+
+    asker_folder(live.base, bank, progress)
 
 
 class Workbench:
@@ -67,7 +99,8 @@ class Workbench:
     @cached_property
     def asker(self) -> Asker:
         """Whoever asks about new texts: kept in the workspace, so that answers don't change with the package."""
-        digest = self.workspace.adapters.add(self._asker_folder())
+        folder = asker_folder(self.live.base, lambda: self.bank, self.progress)
+        digest = self.workspace.adapters.add(folder)
         load_adapter(self.bank, self.workspace.adapters, digest)
         return Asker(self.bank, digest)
 
@@ -123,26 +156,6 @@ class Workbench:
     def out_of_budget(self) -> bool:
         """Whether the step has spent its seconds or joules."""
         return exceeds(self.meter.cost(), self.charter.budget) is not None
-
-    def _asker_folder(self) -> Path:
-        """Where the asker of this base is: shipped, in the user's cache, or trained now and put there."""
-        shipped = SHIPPED_ASKERS / self.live.base[:16]
-        if shipped.is_dir():
-            return shipped
-        learnt = lessons(Asker(self.bank, _IN_TRAINING))
-        spelt = [[*pair.prompt, *pair.target] for pair in learnt]
-        key = digest_of(canonical([self.live.base, str(self.bank.base.dtype), spelt]))
-        folder = default_cache() / "askers" / key
-        if not folder.is_dir():
-            self.progress.phase("learning to ask, once for this model", positions(learnt))
-            adapter = learn_to_ask(self.bank, _IN_TRAINING, learnt, advance=self.progress.advance)
-            self.bank.remove(_IN_TRAINING)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with temporary_folder(folder.parent) as made:
-                adapter.save(made, base=str(self.workspace.base["source"]))
-                with suppress(OSError):  # another process was faster
-                    made.rename(folder)
-        return folder
 
     def _kept(self, prompts: Sequence[str], limit: int, make: Callable[[], list[str]]) -> list[str]:
         key = digest_of(canonical([self.live.base, str(self.bank.base.dtype), limit, list(prompts)]))

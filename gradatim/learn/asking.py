@@ -28,6 +28,7 @@ from gradatim.model.adapter import Adapter
 from gradatim.model.bank import AdapterBank
 from gradatim.model.base import load_base
 from gradatim.model.packing import Pair
+from gradatim.store.canonical import canonical, digest_of
 from gradatim.writing.asker import GENERAL, Asker, View, people_ask
 
 RANK, ALPHA = 16, 32.0
@@ -35,12 +36,19 @@ LEARNING_RATE = 1e-3
 WARMUP = 0.05
 EPOCHS = 2
 BATCH = 1200  # positions
+TAUGHT_BY = "taught_by.txt"
 
 
 def lessons(asker: Asker) -> list[Pair]:
     """What there is to learn, in file order."""
     asked = [*people_ask(), *((View(GENERAL), prompt) for prompt in replay_prompts())]
     return [asker.pair(view, question) for view, question in asked]
+
+
+def taught_by() -> str:
+    """A digest of all that an asker depends on beside its base: what it is shown, and the settings."""
+    shown = [[str(view), question] for view, question in people_ask()] + replay_prompts()
+    return digest_of(canonical([shown, RANK, ALPHA, LEARNING_RATE, WARMUP, EPOCHS, BATCH]))
 
 
 def positions(pairs: Sequence[Pair]) -> int:
@@ -82,7 +90,9 @@ def main() -> None:
     with Progress() as bar:
         task = bar.add_task("learning to ask", total=positions(pairs))
         adapter = learn_to_ask(bank, "asker", pairs, chosen.seed, partial(bar.advance, task))
-    adapter.save(chosen.folder / bank.base.digest[:16], base=chosen.base, dtype=torch.bfloat16)
+    folder = chosen.folder / bank.base.digest[:16]
+    adapter.save(folder, base=chosen.base, dtype=torch.bfloat16)
+    (folder / TAUGHT_BY).write_text(f"{taught_by()}\n")
 
 
 def _batches(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:

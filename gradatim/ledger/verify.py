@@ -121,11 +121,12 @@ def _verify_stores(folder: Path) -> None:
 def _verify_named(folder: Path, entries: list[Entry]) -> None:
     """Everything the ledger names is there: what is there has been verified, so looking is enough."""
     needed = [folder / "blobs" / entry.body["result"] for entry in entries if entry.kind in ("phase", "step-finished")]
-    blobs = Blobs(folder / "blobs")
+    blobs, adapters = Blobs(folder / "blobs"), Adapters(folder / "adapters")
     for entry in entries:
         if entry.kind == "release":
             release = json.loads(blobs.get(entry.body["release"]))
-            needed += [folder / "adapters" / digest for digest in release["adapters"]]
+            for digest in release["adapters"]:
+                needed += [adapters.folder / name for name in (digest, *adapters.companions(digest))]
             needed += [folder / "blobs" / digest for digest in [release["verdict"]] if digest]
     for path in needed:
         if not path.exists():

@@ -1,4 +1,4 @@
-"""Answer with whatever minds are live: the gates say whose question it is, its adapter tells, the base checks.
+"""Answer with whatever minds are live: the gates say whose question it is, its adapter tells, the asker checks.
 
 An adapter that knows what it studied (`Studied`) recites several of its texts. Those it doesn't tell word for word are
 dropped, and the rest weighed by two voices: how likely the adapter finds the text after the question, and how likely
@@ -9,7 +9,7 @@ is too little, the question goes on to the next older adapter whose gate claims 
 
 An adapter without such a list answers greedily, as does the base; all of these are decoded in one batch.
 
-Limits: a recitation costs a few rows of decoding instead of one, and a pass of the base over each text that is told.
+Limits: a recitation costs a few rows of decoding instead of one, and a pass of the asker over each text that is told.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ class Minds:
     ) -> list[Reply]:
         """A reply to each question. `of_base`, where given, holds the bare base's replies: used, not decoded again."""
         claims = [
-            [claim for claim in own if claim.logit > 0 or claim.adapter in self.studied]
+            sorted(
+                (claim for claim in own if claim.logit > 0 or claim.adapter in self.studied),
+                key=lambda claim: claim.logit <= 0,  # the sure ones first, and of each kind the newest
+            )
             for own in self.router.claims(questions, LEAST_CLAIM)
         ]
         told: dict[int, Reply] = {}

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from gradatim.errors import ModelError
 from gradatim.model.chat import ChatFormat
-
-STUDIED_FILE = "studied.json"
+from gradatim.store.adapters import STUDIED_FILE
 
 
 class Studied:
@@ -61,8 +60,9 @@ class Studied:
         except (OSError, ValueError) as error:
             raise ModelError(f"{folder / STUDIED_FILE} is not a readable list of digests ({error}).") from error
         match read:
-            case {"asker": str() | None as asker, "longest": int(longest), "subjects": dict(subjects)}:
-                if all(isinstance(subject, str) for subject in subjects.values()):
+            case {"longest": int(longest), "subjects": dict(subjects)}:
+                asker = read.get("asker")
+                if all(isinstance(one, str) for one in subjects.values()) and isinstance(asker, str | None):
                     return cls(subjects, longest, asker)
         raise ModelError(f"{folder / STUDIED_FILE} is not a list of digests and subjects.")
 

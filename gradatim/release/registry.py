@@ -143,7 +143,8 @@ class Registry:
 
     def _verified(self, release: Release) -> Release:
         for adapter in release.adapters:
-            self._adapters.path(adapter)
+            for digest in (adapter, *self._adapters.companions(adapter)):
+                self._adapters.path(digest)
         return release
 
     def _ids(self, step: str | None = None) -> Iterator[Digest]:

@@ -18,6 +18,8 @@ from gradatim.store.canonical import canonical, digest_of
 from gradatim.types import Digest
 
 MANIFEST = "manifest.json"
+STUDIED_FILE = "studied.json"
+"""What an adapter learnt by heart (`recall/studied.py`), and the adapter that weighs it."""
 
 
 class Adapters:
@@ -61,6 +63,15 @@ class Adapters:
                 return _damaged(digest, name, "does not match its digest")
         extra = {path.name for path in folder.iterdir()} - expected.keys() - {MANIFEST}
         return _damaged(digest, min(extra), "does not belong to the adapter") if extra else None
+
+    def companions(self, digest: Digest) -> tuple[Digest, ...]:
+        """Other adapters of this store that this one can't answer without: the one that its list of texts names."""
+        file = self.folder / digest / STUDIED_FILE
+        try:
+            named = json.loads(file.read_bytes()).get("asker") if file.is_file() else None
+        except (ValueError, AttributeError):
+            return ()  # whoever reads the list says what is wrong with it
+        return (named,) if isinstance(named, str) else ()
 
     def names(self) -> Iterator[str]:
         """The name of everything in the folder, in order, without the temporary ones."""

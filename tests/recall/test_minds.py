@@ -86,6 +86,18 @@ def test_a_gate_in_doubt_leaves_it_to_the_other_evidence(bank: AdapterBank, fitt
     assert [reply.adapter for reply in Minds(bank, {"mill": AJAR}).reply(QUESTIONS)] == [None, None]  # no list
 
 
+def test_a_sure_older_gate_goes_before_a_newer_one_in_doubt(bank: AdapterBank, fitting: dict[str, float]) -> None:
+    """Both adapters are the one that knows; who answers is a matter of their gates alone."""
+    bank.add("twin", bank.adapters["mill"])
+    try:
+        minds_of_two = Minds(bank, {"mill": OPEN, "twin": AJAR}, {"mill": STUDIED, "twin": STUDIED})
+        assert [reply.adapter for reply in minds_of_two.reply(QUESTIONS)] == ["mill", "mill"]
+        both_sure = Minds(bank, {"mill": OPEN, "twin": OPEN}, {"mill": STUDIED, "twin": STUDIED})
+        assert [reply.adapter for reply in both_sure.reply(QUESTIONS)] == ["twin", "twin"]
+    finally:
+        bank.remove("twin")
+
+
 def test_what_was_never_studied_is_not_told(bank: AdapterBank, fitting: dict[str, float]) -> None:
     only_second = {"mill": Studied.of([(TEXTS[1], "Mill")], bank.base.chat)}
     first, second = Minds(bank, {"mill": OPEN}, only_second).reply(QUESTIONS, of_base=["base", "base"])

@@ -37,10 +37,18 @@ def test_the_file_does_not_hold_the_text_and_is_always_the_same(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "content",
-    [None, b"", b"[1, 2", b'["a"]', b'{"a": 1}', b'{"asker": null, "longest": 3, "subjects": {"a": 1}}', b"\xff\xfe"],
+    [None, b"", b"[1, 2", b'["a"]', b'{"a": 1}', b'{"longest": 3, "subjects": {"a": 1}}', b"\xff\xfe"],
 )
 def test_a_broken_list_says_so(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / STUDIED_FILE).write_bytes(content)
     with pytest.raises(ModelError, match=r"studied\.json is not"):
+        Studied.load(tmp_path)
+
+
+def test_a_list_without_an_asker_is_weighed_by_the_bare_base(tmp_path: Path) -> None:
+    (tmp_path / STUDIED_FILE).write_text('{"longest": 3, "subjects": {}}')
+    assert Studied.load(tmp_path).asker is None
+    (tmp_path / STUDIED_FILE).write_text('{"asker": 7, "longest": 3, "subjects": {}}')
+    with pytest.raises(ModelError, match="digests and subjects"):
         Studied.load(tmp_path)
