@@ -16,8 +16,9 @@ import logging
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -49,13 +50,11 @@ def material(bank: AdapterBank, count: int) -> tuple[list[Trial], list[Pair]]:
     return trials, asked
 
 
-def one_by_one(trials: Sequence[Trial], plan: InnerPlan, replay: Sequence[Pair]) -> list[float]:
+def one_by_one(model: Any, trials: Sequence[Trial], plan: InnerPlan, replay: Sequence[Pair]) -> list[float]:
     """Training by PEFT; for each training the mean loss of what it studied, afterwards."""
-    base = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
-    config = LoraConfig(r=plan.rank, lora_alpha=plan.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(base, config)
     after = []
     for trial in trials:
+        torch.manual_seed(trial.seed)
         for name, parameter in model.named_parameters():
             if "lora_A" in name:
                 torch.nn.init.kaiming_uniform_(parameter, a=5**0.5)
@@ -73,7 +72,7 @@ def one_by_one(trials: Sequence[Trial], plan: InnerPlan, replay: Sequence[Pair])
             for group in optimizer.param_groups:
                 group["lr"] = trial.learning_rate * (1 - step / plan.steps)
             optimizer.zero_grad()
-            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+            logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
             targets, count = labels[:, 1:], len(batch)
             loss = F.cross_entropy(logits[:count].flatten(0, 1), targets[:count].flatten())
             loss = loss + plan.replay_weight * F.cross_entropy(logits[count:].flatten(0, 1), targets[count:].flatten())
@@ -82,7 +81,7 @@ def one_by_one(trials: Sequence[Trial], plan: InnerPlan, replay: Sequence[Pair])
             optimizer.step()
         with torch.no_grad():
             ids, mask, labels = padded(trial.pairs)
-            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+            logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
             lost = F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
         after.append(float(lost) / len(trial.pairs))
     return after
@@ -116,14 +115,24 @@ def main() -> None:
         graded = grade(bank, [trials[number].pairs for number in numbers], names)
         return [-statistics.mean(one.log_probability for one in grades) for grades in graded]
 
-    for _ in range(chosen.repeats):
-        began = time.perf_counter()
-        studied = try_each(bank, trials, plan, measure, replay=replay)
-        middle = time.perf_counter()
-        of_peft = one_by_one(trials, plan, replay)
-        ended = time.perf_counter()
-        ours.append((middle - began) / len(trials))
-        theirs.append((ended - middle) / len(trials))
+    base = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    config = LoraConfig(r=plan.rank, lora_alpha=int(plan.alpha), target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(base, config)
+
+    def of_the_bank() -> None:
+        studied[:] = try_each(bank, trials, plan, measure, replay=replay)
+
+    def of_the_peer() -> None:
+        of_peft[:] = one_by_one(model, trials, plan, replay)
+
+    try_each(bank, trials[:4], plan, measure, replay=replay)  # warm
+    one_by_one(model, trials[:2], plan, replay)
+    for number in range(chosen.repeats):
+        turns: list[tuple[list[float], Callable[[], None]]] = [(ours, of_the_bank), (theirs, of_the_peer)]
+        for seconds, work in turns if number % 2 == 0 else turns[::-1]:
+            began = time.perf_counter()
+            work()
+            seconds.append((time.perf_counter() - began) / len(trials))
         ratios.append(theirs[-1] / ours[-1])
         print(f"bank {1 / ours[-1]:.2f} trainings a second, PEFT {1 / theirs[-1]:.2f}: {ratios[-1]:.2f} times as many")
     row = {

@@ -217,6 +217,8 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.people < 2:
         parser.error("--people must be at least 2: random edits are about somebody else")
+    if chosen.sequence == 1:
+        parser.error("--sequence needs two lessons or more: one can't displace another")
     logging.disable(logging.WARNING)
     whole: dict[str, object] = {}
     for folder in chosen.model:
@@ -234,7 +236,8 @@ def main() -> None:
             others = world.tasks(people(chosen.sequence, random.Random(3), world.taken))
             told["sequence"] = sequence.run(world.loop, others, world.known, world.others)
             for name, row in told["sequence"].items():
-                print(f"{name:36}", {key: value for key, value in row.items() if key != "course"})
+                shown = {key: value for key, value in row.items() if key != "course"} if isinstance(row, dict) else row
+                print(f"{name:36}", shown)
         whole[folder.name] = {"arms": rows, **told, "seconds": round(time.monotonic() - began)}
     print(json.dumps(whole))
 

@@ -29,15 +29,13 @@ def run(loop: SelfEdits, tasks: Sequence[Task], known: Sequence[Asking], others:
     """Every strategy on these tasks. The base answers `known` right, as it does `others`, which the gates may see."""
     chat = loop.bank.base.chat
     edits = _written(loop, tasks)
-    lessons = [
-        Lesson(edit.pairs, edit.learning_rate, 9000 + number, tuple(_cue(line) for line in edit.text.splitlines()[1:]))
-        for number, edit in enumerate(edits)
-    ]
-    seen = []
+    lessons = [Lesson(edit.pairs, edit.learning_rate, 9000 + number, _cues(edit)) for number, edit in enumerate(edits)]
+    seen, asking = [], 0
     for task, edit, lesson in zip(tasks, edits, lessons, strict=True):
         asked = [cue for cue in lesson.cues if cue.endswith("?")]
         views = [chat.raw(lab.READ.format(passage=task.passage, question=f"Question: {cue}\nAnswer:")) for cue in asked]
         pairs = distilled(loop.bank, list(zip(asked, views, strict=True)))
+        asking += bool(pairs)
         seen.append(Lesson(tuple(pairs) or edit.pairs, lesson.learning_rate, lesson.seed, lesson.cues))
     plan, bank, replay = loop.settings.inner, loop.bank, loop.replay
     strategies: dict[str, tuple[Strategy, Sequence[Lesson]]] = {
@@ -49,7 +47,10 @@ def run(loop: SelfEdits, tasks: Sequence[Task], known: Sequence[Asking], others:
         "one adapter each, routed, distilled": (Routed(bank, plan, others, replay), seen),
     }
     before = [_right(loop, [task], [None] * len(task.scoring))[0] for task in tasks]
-    found: dict[str, Any] = {"base": {"recall": round(100 * statistics.mean(before), 1)}}
+    found: dict[str, Any] = {
+        "base": {"recall": round(100 * statistics.mean(before), 1)},
+        "lessons with questions": round(100 * asking / len(lessons), 1),  # only these can be distilled
+    }
     for name, (strategy, taught) in strategies.items():
         began = time.monotonic()
         try:
@@ -80,12 +81,14 @@ def _stream(
             )
             course.append({"lessons": number, "recall": statistics.mean(now), "known": statistics.mean(grades)})
     rows = np.array([after, now])
-    kept = bootstrap(rows, lambda a, n, axis: n.mean(axis) / a.mean(axis), paired=True, rng=0, vectorized=True)
-    low, high = kept.confidence_interval
+    low = high = rows[1].mean() / max(1e-9, rows[0].mean())
+    if (rows[0] != rows[1]).any():
+        kept = bootstrap(rows, _ratio, paired=True, rng=0, vectorized=True, method="percentile")
+        low, high = kept.confidence_interval
     return {
         "just after": round(100 * float(rows[0].mean()), 1),
         "at the end": round(100 * float(rows[1].mean()), 1),
-        "kept": round(100 * float(rows[1].mean() / rows[0].mean()), 1),
+        "kept": round(100 * float(_ratio(rows[0], rows[1], 0)), 1),
         "low": round(100 * float(low), 1),
         "high": round(100 * float(high), 1),
         "known": round(100 * course[-1]["known"], 1),
@@ -100,9 +103,15 @@ def _written(loop: SelfEdits, tasks: Sequence[Task]) -> list[Edit]:
     return [edits[0] if edits else plain(task.passage) for edits, task in zip(drafts, tasks, strict=True)]
 
 
-def _cue(line: str) -> str:
-    """What of a line of study material a question about it could look like."""
-    return line.removeprefix("Question:").split("Answer:")[0].strip()
+def _ratio(after: np.ndarray, now: np.ndarray, axis: int) -> np.ndarray:
+    return now.mean(axis) / np.maximum(1e-9, after.mean(axis))
+
+
+def _cues(edit: Edit) -> tuple[str, ...]:
+    """What questions about an edit's lines could look like: its questions, and its sentences."""
+    lines = edit.text.replace(". ", ".\n").splitlines()
+    told = lines if edit.kind == "passage" else lines[1:]
+    return tuple(line.removeprefix("Question:").split("Answer:")[0].strip() for line in told)
 
 
 def _right(loop: SelfEdits, tasks: Sequence[Task], names: Sequence[str | None]) -> list[float]:

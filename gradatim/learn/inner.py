@@ -50,7 +50,7 @@ class InnerPlan:
     positions: int = 3600  # of each trial
     step_positions: int = 30
     at_once: int = 96
-    replays: int = 2  # pairs of what the base knew beside each batch, where there are any, on top of `positions`
+    replays: int = 1  # pairs of what the base knew beside each batch, where there are any, on top of `positions`
     replay_weight: float = 1.0  # of their mean loss
 
     @property
@@ -98,15 +98,23 @@ def new_adapter(bank: AdapterBank, plan: InnerPlan, seed: int) -> Adapter:
 
 
 def study(
-    bank: AdapterBank, names: Sequence[str], trials: Sequence[Trial], plan: InnerPlan, replay: Sequence[Pair] = ()
+    bank: AdapterBank,
+    names: Sequence[str],
+    trials: Sequence[Trial],
+    plan: InnerPlan,
+    replay: Sequence[Pair] = (),
+    rehearse: Sequence[Pair] = (),
 ) -> None:
-    """Train adapters of the bank, each on its trial, from where they are."""
+    """Train adapters of the bank, each on its trial, from where they are.
+
+    Beside each batch stand `plan.replays` pairs of `replay`, and as many of `rehearse`: what was studied earlier.
+    """
     trainer = Trainer(bank)
     for name, trial in zip(names, trials, strict=True):
         trainer.join(name, learning_rate=trial.learning_rate)
     shown = [_Shown(trial) for trial in trials]
     chances = [random.Random(f"replay {trial.seed}") for trial in trials]
-    each = min(plan.replays, len(replay))
+    shares = [(pool, min(plan.replays, len(pool))) for pool in (replay, rehearse)]
     for step in range(plan.steps):
         upto = plan.step_positions * (step + 1)
         work: dict[str, list[Pair]] = {}
@@ -115,20 +123,26 @@ def study(
             trainer.set_rate(name, trial.learning_rate * (1 - step / plan.steps))
             batch = pairs.batch(upto)
             if batch:
-                work[name] = [*batch, *chance.sample(replay, each)]
+                work[name] = [*batch, *(pair for pool, each in shares for pair in chance.sample(pool, each))]
                 studied.append(len(batch))
         if work:
-            trainer.step(work, _objective(studied, each, plan.replay_weight))
+            trainer.step(work, _objective(studied, [each for _, each in shares], plan.replay_weight))
 
 
-def _objective(studied: Sequence[int], replays: int, weight: float) -> Objective:
-    """Each adapter's mean loss over what it studies, and over what it replays, summed over the adapters."""
-    kinds = [kind for number, count in enumerate(studied) for kind in [2 * number] * count + [2 * number + 1] * replays]
-    weights = [1.0, weight if replays else 0.0] * len(studied)
+def _objective(studied: Sequence[int], shares: Sequence[int], weight: float) -> Objective:
+    """Each adapter's mean loss over what it studies, replays and rehearses, weighed and summed over the adapters."""
+    sorts = 1 + len(shares)
+    kinds = [
+        sorts * number + sort
+        for number, count in enumerate(studied)
+        for sort, size in enumerate((count, *shares))
+        for _ in range(size)
+    ]
+    weights = [1.0, *([weight] * len(shares))] * len(studied)
 
     def loss(labels: Labels) -> Tensor:
         kinds_L = torch.tensor(kinds, device=labels.pairs_L.device)[labels.pairs_L]
-        means = sequence_means(-labels.log_probability_L, kinds_L, len(weights))
+        means = sequence_means(-labels.log_probability_L, kinds_L, len(weights))  # 0 where there is nothing
         return (means * means.new_tensor(weights)).sum()
 
     return loss

@@ -27,6 +27,7 @@ lines are imitated with the right ones.
 from __future__ import annotations
 
 import json
+import os
 import random
 import statistics
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
 from gradatim.model.sampling import Decoding, sample
 from gradatim.model.scoring import grade
-from gradatim.store.durable import temporary_folder
+from gradatim.store.durable import fsync_folder, temporary_folder
 
 WRITER = "writer"
 
@@ -230,10 +231,12 @@ class SelfEdits:
 
     def save(self, folder: Path, report: RoundReport) -> None:
         """Put the writer and what its round did into `folder`, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
         with temporary_folder(folder) as made:
             self.bank.adapters[WRITER].save(made)
             told = {
                 "number": report.number,
+                "how": self._how(),
                 "trials": report.trials,
                 "reliability": report.reliability,
                 "kept": [
@@ -242,19 +245,29 @@ class SelfEdits:
                 ],
             }
             (made / "round.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+            for file in made.iterdir():
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
             made.rename(folder / f"round-{report.number:03}")
+            fsync_folder(folder)
 
     def resume(self, folder: Path) -> int:
         """Take the writer of the last round in `folder` on; returns how many rounds are done.
 
-        Raises ModelError where it is not a writer of this base.
+        Raises ModelError where it is not a writer of this base, or of rounds with other settings or another seed.
         """
         done = sorted(folder.glob("round-*"))
         if done:
+            how = json.loads((done[-1] / "round.json").read_text("utf-8")).get("how")
+            if how != self._how():
+                raise ModelError(f"{done[-1]} was made with {how}, not {self._how()}: go on in another folder.")
             if WRITER in self.bank.adapters:
                 self.bank.remove(WRITER)
             self.bank.add(WRITER, Adapter.load(done[-1], self.bank.module_shapes(), self.bank.base.device))
         return len(done)
+
+    def _how(self) -> str:
+        return f"seed {self.seed}, {self.settings}"
 
     def _heat(
         self, tasks: Sequence[Task], entered: Sequence[tuple[Edit, int]], seeds: Sequence[int]

@@ -5,7 +5,7 @@
         strategy.adapters(questions)   # which adapter answers each question; None is the base
 
 SEAL (arXiv 2506.10943, section 4) merges every edit into the weights and falls below the base after the fifth. The
-strategies here take the same lessons in the same order, at the same number of positions each:
+strategies here take the same lessons in the same order, at the same number of positions each (rehearsal comes on top):
 
 - `Merged`: an adapter for each lesson, folded into the base's weights, as SEAL does
 - `Shared`: one adapter that is trained on and on; with `rehearse`, each step also shows pairs of earlier ones
@@ -21,7 +21,7 @@ Limits: `Merged` changes the base until `close` puts its weights back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -37,12 +37,19 @@ from gradatim.model.sampling import Decoding, sample
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is studied of one passage, how fast, from which seed, and texts by which its questions can be known."""
+    """What is studied of one passage, how fast, from which seed, and texts by which its questions can be known.
+
+    Raises ValueError where there is nothing to study or no such text.
+    """
 
     pairs: tuple[Pair, ...]
     learning_rate: float
     seed: int
     cues: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.pairs or not self.cues:
+            raise ValueError("a lesson needs something to study and something to know its questions by")
 
     @property
     def trial(self) -> Trial:
@@ -79,8 +86,7 @@ class Shared:
     def learn(self, lesson: Lesson) -> None:
         if self.name not in self.bank.adapters:
             self.bank.add(self.name, new_adapter(self.bank, self.plan, lesson.seed))
-        plan = replace(self.plan, replays=2 * self.plan.replays) if self._earlier else self.plan
-        study(self.bank, [self.name], [lesson.trial], plan, [*self.replay, *self._earlier])
+        study(self.bank, [self.name], [lesson.trial], self.plan, self.replay, self._earlier)
         if self.rehearse:
             self._earlier += lesson.pairs
 

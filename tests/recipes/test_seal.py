@@ -204,18 +204,21 @@ def test_what_was_saved_goes_on_from_there(
     dialect = LabDialect(bank.base.chat)
     loop = SelfEdits(bank, dialect, SETTINGS)
     monkeypatch.setattr(loop, "write", lambda *_: [[edit_of(dialect, person, "questions")]])
-    assert loop.resume(tmp_path) == 0
+    rounds = tmp_path / "new" / "rounds"
+    assert loop.resume(rounds) == 0
     for number in range(2):
-        loop.save(tmp_path, loop.round([task_of(person)], number))
+        loop.save(rounds, loop.round([task_of(person)], number))
     again = AdapterBank(load_base(str(folder), dtype=torch.float32))
-    assert SelfEdits(again, dialect, SETTINGS).resume(tmp_path) == 2
+    assert SelfEdits(again, dialect, SETTINGS).resume(rounds) == 2
+    with pytest.raises(ModelError, match="go on in another folder"):
+        SelfEdits(again, dialect, SETTINGS, seed=1).resume(rounds)
     loaded, saved = again.adapters[WRITER], bank.adapters[WRITER]
     assert loaded.modules.keys() == saved.modules.keys()
     assert all(torch.equal(loaded.B[name], saved.B[name]) for name in saved.modules)
-    told = json.loads((tmp_path / "round-001" / "round.json").read_text())
+    told = json.loads((rounds / "round-001" / "round.json").read_text())
     assert told["kept"][0]["text"].startswith("questions fast")
     assert len(told["kept"][0]["rewards"]) == 4
-    assert not [path for path in tmp_path.iterdir() if not path.name.startswith("round-")]
+    assert sorted(path.name for path in rounds.iterdir()) == ["round-000", "round-001"]
 
 
 def test_a_round_in_which_nothing_can_be_read_says_so(bank: AdapterBank, monkeypatch: pytest.MonkeyPatch) -> None:
