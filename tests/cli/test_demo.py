@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gradatim import phases
+from gradatim import phases, workbench
+from gradatim.learn.asking import lessons
 from gradatim.ledger.verify import verify_workspace
 from gradatim.types import TrainingPlan
 from gradatim.workspace import Workspace
@@ -71,6 +72,7 @@ def test_an_error_in_the_middle_is_one_line(demo: Callable[..., Any], scripted: 
 def test_with_the_real_step(run: Run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADATIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(phases, "TrainingPlan", partial(TrainingPlan, tokens=4000))
+    monkeypatch.setattr(workbench, "lessons", lambda asker: lessons(asker)[::200])
     done = run("demo", "--keep", tmp_path / "demo", "--model", tiny_model, "--json")
     assert done.code == 0, done.err
     data = done.data
