@@ -11,7 +11,7 @@ back without naming a release is not of that kind: a durable step should name it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -72,8 +72,7 @@ class Registry:
         for digest in self._ids(step):
             if replace(self._read(digest), created_at=fields.created_at) == fields:
                 return self._release(digest)
-        for adapter in adapters:
-            self._adapters.path(adapter)
+        self._check(adapters)
         digest = self._blobs.put_json(fields)
         self._ledger.append("release", {"release": digest, "step": step})
         return self._release(digest)
@@ -142,10 +141,14 @@ class Registry:
             durable.replace(self._pointer, expected)
 
     def _verified(self, release: Release) -> Release:
-        for adapter in release.adapters:
+        self._check(release.adapters)
+        return release
+
+    def _check(self, adapters: Iterable[Digest]) -> None:
+        """Every byte of these adapters and of what they can't answer without."""
+        for adapter in adapters:
             for digest in (adapter, *self._adapters.companions(adapter)):
                 self._adapters.path(digest)
-        return release
 
     def _ids(self, step: str | None = None) -> Iterator[Digest]:
         for entry in self._ledger.entries("release"):

@@ -1,6 +1,6 @@
 """Questions about passages, written by the model with the passage and the wanted answer in view.
 
-A question is kept when it points at its own passage: the base expects it there more than after any passage that
+A question is kept when it points at its own passage: the asker expects it there more than after any passage that
 shares words with it, and more than after none, and it does not give the answer away.
 
 Limits: a small model writes about as many poor questions as good ones, and cannot tell all of them apart.
