@@ -46,7 +46,7 @@ def material(bank: AdapterBank, count: int) -> tuple[list[Trial], list[Pair]]:
     strangers = people(count, random.Random(5), {person.name for person in known})
     drafts = loop.write([Task(passage(person), (), ()) for person in strangers], 2, seed=5)
     trials = [Trial(edits[0].pairs, edits[0].learning_rate, n) for n, edits in enumerate(drafts) if edits]
-    asked = [loop.question(Asking(q.text, q.answer)) for person in known[:40] for q in questions(person, 0)]
+    asked = [Asking(q.text, q.answer).pair(bank.base.chat) for person in known[:40] for q in questions(person, 0)]
     return trials, asked
 
 
@@ -63,14 +63,14 @@ def one_by_one(model: Any, trials: Sequence[Trial], plan: InnerPlan, replay: Seq
         weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(weights, trial.learning_rate, weight_decay=0.0, fused=True)
         shown, chance = _Shown(trial), random.Random(f"replay {trial.seed}")
-        for step in range(plan.steps):
+        for step in range(plan.steps(trial)):
             batch = shown.batch(plan.step_positions * (step + 1))
             if not batch:
                 continue
             pairs = [*batch, *chance.sample(replay, plan.replays)]
             ids, mask, labels = padded(pairs)
             for group in optimizer.param_groups:
-                group["lr"] = trial.learning_rate * (1 - step / plan.steps)
+                group["lr"] = trial.learning_rate * (1 - step / plan.steps(trial))
             optimizer.zero_grad()
             logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
             targets, count = labels[:, 1:], len(batch)

@@ -81,37 +81,36 @@ class Lab:
         self.seeds = range(9000, 9000 + seeds)
         self.dialect = LabDialect(self.bank.base.chat)
         self.loop = SelfEdits(self.bank, self.dialect, Settings(), outer)
-        sure = [Asking(q.text, q.answer) for person in known for q in questions(person, 0)]
-        (grades,) = grade(self.bank, [[self.loop.question(one) for one in sure]], [None])
+        self.chat = self.bank.base.chat
+        sure = [one for person in known for one in askings(person, 0)]
+        (grades,) = grade(self.bank, [[one.pair(self.chat) for one in sure]], [None])
         right = [one for one, of_base in zip(sure, grades, strict=True) if of_base.greedy]
         random.Random(3).shuffle(right)
         self.known, others = right[:KNOWN_ASKED], right[KNOWN_ASKED : KNOWN_ASKED + REPLAYED]
         self.others = [one.question for one in others]
         if guarded:
-            self.loop.replay = tuple(self.loop.question(one) for one in others)
+            self.loop.replay = tuple(one.pair(self.chat) for one in others)
 
-    def task(self, person: Person) -> Task:
-        selecting, scoring = (
-            tuple(Asking(q.text, q.answer) for q in questions(person, wording)) for wording in (SELECTING, HELD_OUT)
-        )
-        return Task(passage(person), selecting, scoring)
+    def tasks(self, group: Sequence[Person]) -> list[Task[str]]:
+        return [
+            Task(passage(one), self.asked(askings(one, SELECTING)), self.asked(askings(one, HELD_OUT))) for one in group
+        ]
 
-    def tasks(self, group: Sequence[Person]) -> list[Task]:
-        return [self.task(person) for person in group]
+    def asked(self, some: Sequence[Asking]) -> tuple[Pair, ...]:
+        return tuple(one.pair(self.chat) for one in some)
 
-    def score(self, jobs: Sequence[tuple[Edit | None, Task, int]], each: int) -> Scored:
+    def score(self, jobs: Sequence[tuple[Edit | None, Task[str], int]], each: int) -> Scored:
         """Jobs in order of people, `each` a person."""
         studied = [(edit, task, seed) for edit, task, seed in jobs if edit is not None]
+        known = self.asked(self.known)
 
         def measure(names: list[str], numbers: range) -> list[tuple[float, float]]:
-            groups = [
-                [self.loop.question(one) for one in (*studied[number][1].scoring, *self.known)] for number in numbers
-            ]
+            groups = [[*studied[number][1].scoring, *known] for number in numbers]
             return [_shares(grades, len(ATTRIBUTES)) for grades in grade(self.bank, groups, names)]
 
         trials = [Trial(edit.pairs, edit.learning_rate, seed) for edit, _, seed in studied]
         found = iter(try_each(self.bank, trials, self.loop.settings.inner, measure, replay=self.loop.replay))
-        asked = [[self.loop.question(one) for one in task.scoring] for edit, task, _ in jobs if edit is None]
+        asked = [task.scoring for edit, task, _ in jobs if edit is None]
         bare = iter(grade(self.bank, asked, [None] * len(asked)) if asked else [])
         shares = [
             next(found) if edit is not None else (_shares(next(bare), len(ATTRIBUTES))[0], 1.0) for edit, _, _ in jobs
@@ -125,6 +124,10 @@ class Lab:
         return Scored(right, 1.0)
 
 
+def askings(person: Person, wording: int) -> list[Asking]:
+    return [Asking(one.text, one.answer) for one in questions(person, wording)]
+
+
 def _shares(grades: Sequence[Grade], asked: int) -> tuple[float, float]:
     right = [float(one.greedy) for one in grades]
     return statistics.mean(right[:asked]), statistics.mean(right[asked:] or [0.0])
@@ -134,7 +137,7 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, object]]
     loop, chat = world.loop, world.bank.base.chat
     tests, seeds, count = world.tasks(world.test), world.seeds, len(world.seeds)
     found: dict[str, Scored] = {}
-    found["base"] = world.without_training([[loop.question(one) for one in task.scoring] for task in tests])
+    found["base"] = world.without_training([task.scoring for task in tests])
     found["passage in context"] = world.without_training(
         [
             [
@@ -144,9 +147,9 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, object]]
                     ),
                     tuple(chat.target(one.question, one.answer)),
                 )
-                for one in task.scoring
+                for one in askings(person, HELD_OUT)
             ]
-            for task in tests
+            for task, person in zip(tests, world.test, strict=True)
         ]
     )
     others = world.tasks(world.train)
@@ -185,8 +188,8 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, object]]
 
 
 def _spread(
-    drafts: Sequence[Sequence[Edit]], tasks: Sequence[Task], seeds: Sequence[int]
-) -> list[tuple[Edit | None, Task, int]]:
+    drafts: Sequence[Sequence[Edit]], tasks: Sequence[Task[str]], seeds: Sequence[int]
+) -> list[tuple[Edit | None, Task[str], int]]:
     """A draft for each seed; None, which learns nothing, where the model wrote too few that can be read."""
     return [
         (edits[number] if number < len(edits) else None, task, seed)
@@ -195,7 +198,7 @@ def _spread(
     ]
 
 
-def _best(loop: SelfEdits, tasks: Sequence[Task], number: int, edits: Sequence[Edit]) -> Edit | None:
+def _best(loop: SelfEdits[str], tasks: Sequence[Task[str]], number: int, edits: Sequence[Edit]) -> Edit | None:
     """The draft whose trainings, on other questions and seeds than it is judged by, did best."""
     seeds = range(50, 50 + loop.settings.seeds + loop.settings.final_seeds)
     jobs = [(edit, tasks[number], seed) for edit in edits for seed in seeds]
@@ -233,8 +236,9 @@ def main() -> None:
             print(one)
         rows = {name: scored.row() for name, scored in found.items()}
         if chosen.sequence:
-            others = world.tasks(people(chosen.sequence, random.Random(3), world.taken))
-            told["sequence"] = sequence.run(world.loop, others, world.known, world.others)
+            strangers = people(chosen.sequence, random.Random(3), world.taken)
+            asked = [askings(one, HELD_OUT) for one in strangers]
+            told["sequence"] = sequence.run(world.loop, world.tasks(strangers), asked, world.known, world.others)
             for name, row in told["sequence"].items():
                 shown = {key: value for key, value in row.items() if key != "course"} if isinstance(row, dict) else row
                 print(f"{name:36}", shown)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from scipy.stats import bootstrap
 
-from gradatim.model.packing import Pair
 from gradatim.model.scoring import grade
 from gradatim.recipes.dialects import LabDialect
 from gradatim.recipes.seal import Asking, Edit, SelfEdits, Task
@@ -25,16 +24,22 @@ from gradatim.worlds import lab
 EVERY = 10
 
 
-def run(loop: SelfEdits, tasks: Sequence[Task], known: Sequence[Asking], others: Sequence[str]) -> dict[str, Any]:
+def run(
+    loop: SelfEdits[str],
+    tasks: Sequence[Task[str]],
+    asked: Sequence[Sequence[Asking]],
+    known: Sequence[Asking],
+    others: Sequence[str],
+) -> dict[str, Any]:
     """Every strategy on these tasks. The base answers `known` right, as it does `others`, which the gates may see."""
     chat = loop.bank.base.chat
     edits = _written(loop, tasks)
     lessons = [Lesson(edit.pairs, edit.learning_rate, 9000 + number, _cues(edit)) for number, edit in enumerate(edits)]
     seen, asking = [], 0
     for task, edit, lesson in zip(tasks, edits, lessons, strict=True):
-        asked = [cue for cue in lesson.cues if cue.endswith("?")]
-        views = [chat.raw(lab.READ.format(passage=task.passage, question=f"Question: {cue}\nAnswer:")) for cue in asked]
-        pairs = distilled(loop.bank, list(zip(asked, views, strict=True)))
+        cues = [cue for cue in lesson.cues if cue.endswith("?")]
+        views = [chat.raw(lab.READ.format(passage=task.passage, question=f"Question: {cue}\nAnswer:")) for cue in cues]
+        pairs = distilled(loop.bank, list(zip(cues, views, strict=True)))
         asking += bool(pairs)
         seen.append(Lesson(tuple(pairs) or edit.pairs, lesson.learning_rate, lesson.seed, lesson.cues))
     plan, bank, replay = loop.settings.inner, loop.bank, loop.replay
@@ -46,7 +51,7 @@ def run(loop: SelfEdits, tasks: Sequence[Task], known: Sequence[Asking], others:
         "one adapter each, routed": (Routed(bank, plan, others, replay), lessons),
         "one adapter each, routed, distilled": (Routed(bank, plan, others, replay), seen),
     }
-    before = [_right(loop, [task], [None] * len(task.scoring))[0] for task in tasks]
+    before = [_right(loop, [of_one], [None] * len(of_one))[0] for of_one in asked]
     found: dict[str, Any] = {
         "base": {"recall": round(100 * statistics.mean(before), 1)},
         "lessons with questions": round(100 * asking / len(lessons), 1),  # only these can be distilled
@@ -54,31 +59,29 @@ def run(loop: SelfEdits, tasks: Sequence[Task], known: Sequence[Asking], others:
     for name, (strategy, taught) in strategies.items():
         began = time.monotonic()
         try:
-            found[name] = _stream(loop, strategy, taught, tasks, known) | {"seconds": round(time.monotonic() - began)}
+            found[name] = _stream(loop, strategy, taught, asked, known) | {"seconds": round(time.monotonic() - began)}
         finally:
             strategy.close()
     return found
 
 
 def _stream(
-    loop: SelfEdits,
+    loop: SelfEdits[str],
     strategy: Strategy,
     lessons: Sequence[Lesson],
-    tasks: Sequence[Task],
+    asked: Sequence[Sequence[Asking]],
     known: Sequence[Asking],
 ) -> dict[str, Any]:
     after: list[float] = []
     course: list[dict[str, float]] = []
     now: list[float] = []
-    for number, (lesson, task) in enumerate(zip(lessons, tasks, strict=True), 1):
+    for number, (lesson, of_one) in enumerate(zip(lessons, asked, strict=True), 1):
         strategy.learn(lesson)
-        after += _right(loop, [task], strategy.adapters([one.question for one in task.scoring]))
+        after += _right(loop, [of_one], strategy.adapters([one.question for one in of_one]))
         if number % EVERY == 0 or number in (1, 5, len(lessons)):
-            every = tasks[:number]
-            now = _right(loop, every, strategy.adapters([one.question for task in every for one in task.scoring]))
-            grades = _graded(
-                loop, [loop.question(one) for one in known], strategy.adapters([one.question for one in known])
-            )
+            every = asked[:number]
+            now = _right(loop, every, strategy.adapters([one.question for of_one in every for one in of_one]))
+            grades = _graded(loop, known, strategy.adapters([one.question for one in known]))
             course.append({"lessons": number, "recall": statistics.mean(now), "known": statistics.mean(grades)})
     rows = np.array([after, now])
     low = high = rows[1].mean() / max(1e-9, rows[0].mean())
@@ -96,7 +99,7 @@ def _stream(
     }
 
 
-def _written(loop: SelfEdits, tasks: Sequence[Task]) -> list[Edit]:
+def _written(loop: SelfEdits[str], tasks: Sequence[Task[str]]) -> list[Edit]:
     """The writer's first readable draft for each task; the passage where there is none."""
     drafts = loop.write(tasks, 3, seed=11)
     plain = LabDialect(loop.bank.base.chat).plain
@@ -114,13 +117,14 @@ def _cues(edit: Edit) -> tuple[str, ...]:
     return tuple(line.removeprefix("Question:").split("Answer:")[0].strip() for line in told)
 
 
-def _right(loop: SelfEdits, tasks: Sequence[Task], names: Sequence[str | None]) -> list[float]:
-    """The share of each task's questions answered right."""
-    right = iter(_graded(loop, [loop.question(one) for task in tasks for one in task.scoring], names))
-    return [statistics.mean(next(right) for _ in task.scoring) for task in tasks]
+def _right(loop: SelfEdits[str], asked: Sequence[Sequence[Asking]], names: Sequence[str | None]) -> list[float]:
+    """The share of each lesson's questions answered right."""
+    right = iter(_graded(loop, [one for of_one in asked for one in of_one], names))
+    return [statistics.mean(next(right) for _ in of_one) for of_one in asked]
 
 
-def _graded(loop: SelfEdits, pairs: Sequence[Pair], names: Sequence[str | None]) -> list[float]:
+def _graded(loop: SelfEdits[str], asked: Sequence[Asking], names: Sequence[str | None]) -> list[float]:
+    pairs = [one.pair(loop.bank.base.chat) for one in asked]
     groups: dict[str | None, list[int]] = {}
     for number, name in enumerate(names):
         groups.setdefault(name, []).append(number)

@@ -4,7 +4,8 @@
 
 This is the inner loop of a search over study material (SEAL, arXiv 2506.10943): what a piece is worth is what a model
 that has studied it can do. Every trial takes as many positions as every other, whatever it studies, so what is
-compared is the material and not its length; short material is gone through more often.
+compared is the material and not its length; short material is gone through more often. Only where the effort is
+itself under search does a trial name its own.
 
 What the base knew is guarded by replay: its own answers to other questions stand beside every batch, with a weight of
 their own, since one word of an answer is little beside thirty of a passage.
@@ -39,6 +40,7 @@ class Trial:
     pairs: tuple[Pair, ...]
     learning_rate: float
     seed: int
+    positions: int | None = None  # instead of the plan's
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,15 @@ class InnerPlan:
 
     rank: int = 8
     alpha: float = 16.0
-    positions: int = 3600  # of each trial
+    positions: int = 3600  # of each trial that doesn't say otherwise
     step_positions: int = 30
     at_once: int = 96
     replays: int = 1  # pairs of what the base knew beside each batch, where there are any, on top of `positions`
     replay_weight: float = 1.0  # of their mean loss
 
-    @property
-    def steps(self) -> int:
-        return max(1, self.positions // self.step_positions)
+    def steps(self, trial: Trial) -> int:
+        positions = self.positions if trial.positions is None else trial.positions
+        return max(1, positions // self.step_positions)
 
 
 def try_each(
@@ -115,13 +117,14 @@ def study(
     shown = [_Shown(trial) for trial in trials]
     chances = [random.Random(f"replay {trial.seed}") for trial in trials]
     shares = [(pool, min(plan.replays, len(pool))) for pool in (replay, rehearse)]
-    for step in range(plan.steps):
+    steps = [plan.steps(trial) for trial in trials]
+    for step in range(max(steps, default=0)):
         upto = plan.step_positions * (step + 1)
         work: dict[str, list[Pair]] = {}
         studied: list[int] = []
-        for name, trial, pairs, chance in zip(names, trials, shown, chances, strict=True):
-            trainer.set_rate(name, trial.learning_rate * (1 - step / plan.steps))
-            batch = pairs.batch(upto)
+        for name, trial, last, pairs, chance in zip(names, trials, steps, shown, chances, strict=True):
+            trainer.set_rate(name, trial.learning_rate * max(0.0, 1 - step / last))
+            batch = pairs.batch(upto) if step < last else []
             if batch:
                 work[name] = [*batch, *(pair for pool, each in shares for pair in chance.sample(pool, each))]
                 studied.append(len(batch))

@@ -27,7 +27,7 @@ class Beams:
     opening: int = 8  # tokens
     within: float = 5.0  # nats: openings further than this below the best are dropped
     max_tokens: int = 80
-    batch: int = 60  # rows decoded together
+    batch: int = 180  # rows decoded together
 
 
 @dataclass(frozen=True, slots=True)

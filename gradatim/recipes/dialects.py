@@ -31,7 +31,7 @@ class LabDialect:
             raise ValueError(f"the lab model writes {', '.join((FREE, *KINDS))}, not {kind}.")
         return self._chat.raw(WRITE.format(passage=passage, kind=kind))
 
-    def read(self, text: str) -> Edit | None:
+    def read(self, passage: str, text: str) -> Edit | None:
         heading, *lines = [_SPACED.sub(r"\1", line).strip() for line in text.splitlines() if line.strip()] or [""]
         kind, _, rate = heading.partition(" ")
         pairs = tuple(pair for line in lines for pair in self._studied(line))

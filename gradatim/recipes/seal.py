@@ -33,7 +33,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -42,12 +42,18 @@ from gradatim.learn.inner import InnerPlan, Trial, try_each
 from gradatim.learn.trainer import Labels, Trainer
 from gradatim.model.adapter import Adapter
 from gradatim.model.bank import AdapterBank
+from gradatim.model.chat import ChatFormat
 from gradatim.model.packing import Pair
 from gradatim.model.sampling import Decoding, sample
 from gradatim.model.scoring import grade
 from gradatim.store.durable import fsync_folder, temporary_folder
 
 WRITER = "writer"
+
+
+_Read = TypeVar("_Read", contravariant=True)
+Source = TypeVar("Source")
+"""What a model learns from, as its dialect knows it: the text of a passage, or the examples of a puzzle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +63,17 @@ class Asking:
     question: str
     answer: str
 
+    def pair(self, chat: ChatFormat) -> Pair:
+        return Pair(tuple(chat.prompt(self.question)), tuple(chat.target(self.question, self.answer)))
+
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Task(Generic[Source]):
     """A passage to learn from, questions to choose edits by, and others, in other words, to judge them by."""
 
-    passage: str
-    selecting: tuple[Asking, ...]
-    scoring: tuple[Asking, ...]
+    passage: Source
+    selecting: tuple[Pair, ...]
+    scoring: tuple[Pair, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +84,21 @@ class Edit:
     kind: str
     pairs: tuple[Pair, ...]
     learning_rate: float
+    positions: int | None = None  # to study; as many as the plan says where the edit doesn't
 
 
-class Dialect(Protocol):
+class Dialect(Protocol[_Read]):
     """How a model is asked to write study material, and how what it wrote is read."""
 
-    def prompt(self, passage: str, kind: str) -> list[int]:
+    def prompt(self, passage: _Read, kind: str) -> list[int]:
         """Token ids after which the model writes an edit of that kind."""
         ...
 
-    def read(self, text: str) -> Edit | None:
-        """The edit that a text is, or None where nothing in it can be studied."""
+    def read(self, passage: _Read, text: str) -> Edit | None:
+        """The edit that a text about the passage is, or None where nothing in it can be studied."""
         ...
 
-    def plain(self, passage: str) -> Edit:
+    def plain(self, passage: _Read) -> Edit:
         """The passage itself as study material."""
         ...
 
@@ -130,20 +140,26 @@ class RoundReport:
     trials: int
     reliability: float  # of the first heat's means, by an analysis of variance
     kept: tuple[Rewarded, ...]
+    tried: tuple[Rewarded, ...] = ()  # all of the first heat
 
 
-class SelfEdits:
+class SelfEdits(Generic[Source]):
     """The outer loop on one base: the writer's adapter is `WRITER` in the bank, or there is none yet."""
 
     def __init__(
-        self, bank: AdapterBank, dialect: Dialect, settings: Settings, seed: int = 0, replay: Sequence[Pair] = ()
+        self,
+        bank: AdapterBank,
+        dialect: Dialect[Source],
+        settings: Settings,
+        seed: int = 0,
+        replay: Sequence[Pair] = (),
     ) -> None:
         self.bank, self.dialect, self.settings, self.seed = bank, dialect, settings, seed
         self.replay = tuple(replay)  # what the base says to other questions, replayed in every inner training
 
     # -------------------------------------------------------------- writing
 
-    def write(self, tasks: Sequence[Task], each: int, seed: int) -> list[list[Edit]]:
+    def write(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
         """`each` edits for every task by the writer as it is, fewer where texts can't be read."""
         how = Decoding(self.settings.max_tokens, self.settings.temperature, seed=seed, batch=96)
         asked = [(number, kind) for number in range(len(tasks)) for kind in self._kinds(each)]
@@ -151,7 +167,7 @@ class SelfEdits:
         writer = WRITER if WRITER in self.bank.adapters else None
         edits: list[list[Edit]] = [[] for _ in tasks]
         for (number, _), reply in zip(asked, sample(self.bank, prompts, writer, how), strict=True):
-            edit = self.dialect.read(self.bank.base.chat.text(reply))
+            edit = self.dialect.read(tasks[number].passage, self.bank.base.chat.text(reply))
             if edit is not None:
                 edits[number].append(edit)
         return edits
@@ -160,7 +176,7 @@ class SelfEdits:
         kinds = self.settings.kinds
         return [kinds[i % len(kinds)] for i in range(each)]
 
-    def believed(self, task: Task, edits: Sequence[Edit], most: int) -> list[Edit]:
+    def believed(self, task: Task[Source], edits: Sequence[Edit], most: int) -> list[Edit]:
         """The edits that the bare base finds likeliest after the passage, by the mean over their tokens."""
         if len(edits) <= most:
             return [*edits]
@@ -176,13 +192,13 @@ class SelfEdits:
     # ------------------------------------------------------------- rewarding
 
     def trials(
-        self, jobs: Sequence[tuple[Edit, Task, int]], which: Callable[[Task], Sequence[Asking]]
+        self, jobs: Sequence[tuple[Edit, Task[Source], int]], which: Callable[[Task[Source]], Sequence[Pair]]
     ) -> list[tuple[float, float]]:
         """For each (edit, task, seed) the mean log-probability of the answers and the share of right ones."""
-        made = [Trial(edit.pairs, edit.learning_rate, seed) for edit, _, seed in jobs]
+        made = [Trial(edit.pairs, edit.learning_rate, seed, edit.positions) for edit, _, seed in jobs]
 
         def measure(names: list[str], numbers: range) -> list[tuple[float, float]]:
-            groups = [[self.question(one) for one in which(jobs[number][1])] for number in numbers]
+            groups = [which(jobs[number][1]) for number in numbers]
             return [
                 (
                     statistics.mean(one.log_probability for one in grades),
@@ -193,13 +209,9 @@ class SelfEdits:
 
         return try_each(self.bank, made, self.settings.inner, measure, replay=self.replay)
 
-    def question(self, asking: Asking) -> Pair:
-        chat = self.bank.base.chat
-        return Pair(tuple(chat.prompt(asking.question)), tuple(chat.target(asking.question, asking.answer)))
-
     # ---------------------------------------------------------------- a round
 
-    def round(self, tasks: Sequence[Task], number: int) -> RoundReport:
+    def round(self, tasks: Sequence[Task[Source]], number: int) -> RoundReport:
         """Draft, try, keep the best edit of each task, and train the writer anew on all that were kept.
 
         Raises ModelError when nothing of what the model wrote can be read.
@@ -225,7 +237,7 @@ class SelfEdits:
         kept = tuple(one for task in range(len(tasks)) for one in best(finalists, task, 1))
         self.imitate([(tasks[one.task], one.edit) for one in kept], seed)
         trials = len(entered) * settings.seeds + len(finalists) * settings.final_seeds
-        return RoundReport(number, trials, reliability, kept)
+        return RoundReport(number, trials, reliability, kept, tuple(rewarded))
 
     # ---------------------------------------------------------- kept on disk
 
@@ -270,14 +282,14 @@ class SelfEdits:
         return f"seed {self.seed}, {self.settings}"
 
     def _heat(
-        self, tasks: Sequence[Task], entered: Sequence[tuple[Edit, int]], seeds: Sequence[int]
+        self, tasks: Sequence[Task[Source]], entered: Sequence[tuple[Edit, int]], seeds: Sequence[int]
     ) -> list[tuple[float, ...]]:
         jobs = [(edit, tasks[task], seed) for edit, task in entered for seed in seeds]
         rewards = [reward for reward, _ in self.trials(jobs, lambda task: task.selecting)]
         each = len(seeds)
         return [tuple(rewards[start : start + each]) for start in range(0, len(rewards), each)]
 
-    def imitate(self, kept: Sequence[tuple[Task, Edit]], seed: int) -> float:
+    def imitate(self, kept: Sequence[tuple[Task[Source], Edit]], seed: int) -> float:
         """Train the writer anew, from the base on, to write these edits; returns the last epoch's mean loss."""
         settings, chat = self.settings, self.bank.base.chat
         end = min(chat.end_tokens)

@@ -18,19 +18,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from torch import Tensor
-from torch.nn import functional as F
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from gradatim.worlds.biographies import (
     ASKINGS,
@@ -49,8 +42,8 @@ from gradatim.worlds.biographies import (
     telling,
     vocabulary,
 )
+from gradatim.worlds.pretraining import END, Making, Text, train_from_scratch, word_level
 
-END, UNKNOWN = "<|end|>", "<|unknown|>"
 KINDS = ("rewrite", "long", "questions", "implications", "active")
 """Kinds of study material: each fact told once, or twice, or asked, or told from its value, or told and asked."""
 FREE = "anything"
@@ -64,28 +57,12 @@ QUESTIONS_READ = 5  # questions after each passage
 
 
 @dataclass(frozen=True, slots=True)
-class LabSettings:
+class LabSettings(Making):
     """What a lab model is made of."""
 
     wordings: int = TELLINGS
     known: int = 300
-    width: int = 128
-    layers: int = 4
-    heads: int = 4
-    inner: int = 352
-    steps: int = 3500
-    batch: int = 48
-    learning_rate: float = 3e-3
     wrong: float = 0.35  # share of study lines with a wrong value
-    seed: int = 0
-
-
-@dataclass(slots=True)
-class Text:
-    """A text to train on, and which of its tokens have a label."""
-
-    ids: list[int] = field(default_factory=list)
-    labelled: list[bool] = field(default_factory=list)
 
 
 def known_people(settings: LabSettings) -> list[Person]:
@@ -95,10 +72,7 @@ def known_people(settings: LabSettings) -> list[Person]:
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """One token for each word, mark and line break of the world."""
-    words = [END, UNKNOWN, *vocabulary([WRITE, READ, "Question: Answer:", FREE, *KINDS, *RATES])]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]|\n"), "removed", invert=True)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END, unk_token=UNKNOWN)
+    return word_level(vocabulary([WRITE, READ, "Question: Answer:", FREE, *KINDS, *RATES]), r"\w+|[^\w\s]|\n")
 
 
 def study_lines(person: Person, kind: str, chance: random.Random, wrong: float = 0.0) -> list[str]:
@@ -166,10 +140,8 @@ class Corpus:
         """From pairs of what is given and what has a label; each pair is closed by an end token."""
         made = Text()
         for given, labelled in parts:
-            for text, label, end in ((given, False, []), (labelled, True, [self._vocabulary[END]])):
-                ids = [*(self._vocabulary[word] for word in split(text)), *end]  # ten times as fast as the tokenizer
-                made.ids += ids
-                made.labelled += [label] * len(ids)
+            made.give([self._vocabulary[word] for word in split(given)])  # ten times as fast as the tokenizer
+            made.label([*(self._vocabulary[word] for word in split(labelled)), self._vocabulary[END]])
         return made
 
 
@@ -178,63 +150,7 @@ def pretrain(
 ) -> list[dict[str, float]]:
     """Train a lab model, save it to `folder` in Hugging Face layout, and return the log of losses."""
     tokenizer = make_tokenizer()
-    torch.manual_seed(settings.seed)
-    model: Any = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=settings.width,
-            intermediate_size=settings.inner,
-            num_hidden_layers=settings.layers,
-            num_attention_heads=settings.heads,
-            num_key_value_heads=settings.heads,
-            max_position_embeddings=512,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-    corpus = Corpus(settings, tokenizer)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    log: list[dict[str, float]] = []
-    began, tokens, losses = time.monotonic(), 0, [0.0]
-    for step in range(settings.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(step, settings.steps)
-        ids_BT, labels_BT = _padded(corpus.batch())
-        logits_BTV = model(input_ids=ids_BT, use_cache=False).logits
-        loss = F.cross_entropy(logits_BTV[:, :-1].flatten(0, 1), labels_BT[:, 1:].flatten(), ignore_index=-100)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        tokens += ids_BT.numel()
-        losses.append(float(loss.detach()))
-        if step % 250 == 249 or step == settings.steps - 1:
-            row = {"step": step + 1, "tokens": tokens, "loss": round(sum(losses[-250:]) / len(losses[-250:]), 4)}
-            log.append({**row, "seconds": round(time.monotonic() - began)})
-            report(log[-1])
-    model.eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    told = {"settings": asdict(settings), "parameters": model.num_parameters(), "log": log}
-    (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n")
-    return log
-
-
-def _schedule(step: int, steps: int, warm: int = 200) -> float:
-    return min(1.0, (step + 1) / warm) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-
-
-def _padded(texts: list[Text]) -> tuple[Tensor, Tensor]:
-    """Ids and labels [B, T], padded on the right, where nothing looks."""
-    width = max(len(text.ids) for text in texts)
-    ids = torch.zeros(len(texts), width, dtype=torch.long)
-    labels = torch.full((len(texts), width), -100)
-    for row, text in enumerate(texts):
-        ids[row, : len(text.ids)] = torch.tensor(text.ids)
-        wanted = [token if label else -100 for token, label in zip(text.ids, text.labelled, strict=True)]
-        labels[row, : len(wanted)] = torch.tensor(wanted)
-    return ids, labels
+    return train_from_scratch(settings, tokenizer, Corpus(settings, tokenizer).batch, folder, report)
 
 
 def main() -> None:

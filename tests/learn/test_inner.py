@@ -59,7 +59,7 @@ def test_every_trial_takes_as_many_positions(bank: AdapterBank) -> None:
     long = Trial((Pair((3,), tuple(range(4, 44))),), 1e-3, 0)  # longer than a step is
     for trial in (*TRIALS, long):
         shown, total = _Shown(trial), 0
-        for step in range(PLAN.steps):
+        for step in range(PLAN.steps(TRIALS[0])):
             batch = shown.batch(PLAN.step_positions * (step + 1))
             total += sum(map(len, batch))
         assert abs(total - PLAN.positions) <= max(map(len, trial.pairs))

@@ -37,15 +37,16 @@ def bank(folder: Path) -> AdapterBank:
     return AdapterBank(load_base(str(folder), dtype=torch.float32))
 
 
-def task_of(person: Person) -> Task:
+def task_of(bank: AdapterBank, person: Person) -> Task[str]:
     selecting, scoring = (
-        tuple(Asking(one.text, one.answer) for one in questions(person, wording)) for wording in (SELECTING, HELD_OUT)
+        tuple(Asking(one.text, one.answer).pair(bank.base.chat) for one in questions(person, wording))
+        for wording in (SELECTING, HELD_OUT)
     )
     return Task(passage(person), selecting, scoring)
 
 
 def edit_of(dialect: LabDialect, person: Person, kind: str, wrong: float = 0.0) -> Edit:
-    edit = dialect.read("\n".join([f"{kind} fast", *study_lines(person, kind, random.Random(0), wrong)]))
+    edit = dialect.read("", "\n".join([f"{kind} fast", *study_lines(person, kind, random.Random(0), wrong)]))
     assert edit is not None
     return edit
 
@@ -58,7 +59,7 @@ def test_what_is_written_is_studied_line_by_line(bank: AdapterBank, kind: str) -
     dialect, chat = LabDialect(bank.base.chat), bank.base.chat
     lines = study_lines(people(1, random.Random(1))[0], kind, random.Random(2))
     spaced = "\n".join([f"{kind} slow", *(line.replace(".", " .").replace("?", " ?") for line in lines), "  "])
-    edit = dialect.read(spaced)
+    edit = dialect.read("", spaced)
     assert edit is not None
     assert (edit.kind, edit.learning_rate, len(edit.pairs)) == (kind, 1e-3, len(lines))
     for line, pair in zip(lines, edit.pairs, strict=True):
@@ -73,7 +74,7 @@ def test_what_is_written_is_studied_line_by_line(bank: AdapterBank, kind: str) -
     "text", ["", "\n\n", "rewrite", "rewrite fast", "rewrite quickly\nAda Abel works.", "Oslo fast\nAda Abel works."]
 )
 def test_what_names_no_rate_or_nothing_to_study_is_no_edit(bank: AdapterBank, text: str) -> None:
-    assert LabDialect(bank.base.chat).read(text) is None
+    assert LabDialect(bank.base.chat).read("", text) is None
 
 
 def test_an_unknown_kind_is_refused(bank: AdapterBank) -> None:
@@ -144,8 +145,8 @@ def test_the_base_believes_most_in_what_it_finds_likeliest(bank: AdapterBank) ->
         return float(score(bank, [pair], None)) / len(target)
 
     order = sorted(edits, key=mean, reverse=True)
-    assert loop.believed(task_of(person), edits, 2) == order[:2]
-    assert loop.believed(task_of(person), edits, 3) == edits
+    assert loop.believed(task_of(bank, person), edits, 2) == order[:2]
+    assert loop.believed(task_of(bank, person), edits, 3) == edits
 
 
 # ------------------------------------------------------------------- the loop
@@ -154,7 +155,7 @@ def test_the_base_believes_most_in_what_it_finds_likeliest(bank: AdapterBank) ->
 def test_the_writer_comes_to_write_what_was_kept(bank: AdapterBank) -> None:
     somebody = people(3, random.Random(4))
     dialect = LabDialect(bank.base.chat)
-    kept = [(task_of(person), edit_of(dialect, person, "rewrite")) for person in somebody]
+    kept = [(task_of(bank, person), edit_of(dialect, person, "rewrite")) for person in somebody]
     loop = SelfEdits(bank, dialect, Settings(writer_epochs=30, writer_rate=1e-2))
     pairs = [
         Pair(tuple(dialect.prompt(task.passage, FREE)), tuple(bank.base.chat.raw(edit.text))) for task, edit in kept
@@ -170,13 +171,15 @@ def test_studying_the_answers_is_rewarded(bank: AdapterBank) -> None:
     one, other = people(2, random.Random(5))
     dialect = LabDialect(bank.base.chat)
     loop = SelfEdits(bank, dialect, Settings(inner=InnerPlan(rank=4, positions=1500, step_positions=60)))
-    jobs = [(edit_of(dialect, person, "questions"), task_of(one), seed) for person in (one, other) for seed in (0, 1)]
+    jobs = [
+        (edit_of(dialect, person, "questions"), task_of(bank, one), seed) for person in (one, other) for seed in (0, 1)
+    ]
     rewards = [reward for reward, _ in loop.trials(jobs, lambda task: task.selecting)]
     assert min(rewards[:2]) > max(rewards[2:])
 
 
 def test_a_round_is_the_same_again_and_leaves_a_writer(bank: AdapterBank, monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks = [task_of(person) for person in people(3, random.Random(6))]
+    tasks = [task_of(bank, person) for person in people(3, random.Random(6))]
     dialect = LabDialect(bank.base.chat)
     chance = random.Random(7)
     drafts = [
@@ -207,7 +210,7 @@ def test_what_was_saved_goes_on_from_there(
     rounds = tmp_path / "new" / "rounds"
     assert loop.resume(rounds) == 0
     for number in range(2):
-        loop.save(rounds, loop.round([task_of(person)], number))
+        loop.save(rounds, loop.round([task_of(bank, person)], number))
     again = AdapterBank(load_base(str(folder), dtype=torch.float32))
     assert SelfEdits(again, dialect, SETTINGS).resume(rounds) == 2
     with pytest.raises(ModelError, match="go on in another folder"):
@@ -225,12 +228,12 @@ def test_a_round_in_which_nothing_can_be_read_says_so(bank: AdapterBank, monkeyp
     loop = SelfEdits(bank, LabDialect(bank.base.chat), SETTINGS)
     monkeypatch.setattr(loop, "write", lambda *_: [[]])
     with pytest.raises(ModelError, match="can be read as study material"):
-        loop.round([task_of(people(1, random.Random(6))[0])], 0)
+        loop.round([task_of(bank, people(1, random.Random(6))[0])], 0)
     assert WRITER not in bank.adapters
 
 
 def test_an_untrained_model_writes_nothing_that_can_be_read_or_something_that_can(bank: AdapterBank) -> None:
-    tasks = [task_of(person) for person in people(2, random.Random(8))]
+    tasks = [task_of(bank, person) for person in people(2, random.Random(8))]
     loop = SelfEdits(bank, LabDialect(bank.base.chat), SETTINGS)
     written = loop.write(tasks, 4, seed=0)
     assert len(written) == 2

@@ -11,10 +11,8 @@ import torch
 from gradatim.model.base import load_base
 from gradatim.worlds.biographies import passage, people, questions
 from gradatim.worlds.lab import (
-    END,
     FREE,
     READ,
-    UNKNOWN,
     WRITE,
     Corpus,
     LabSettings,
@@ -22,6 +20,7 @@ from gradatim.worlds.lab import (
     make_tokenizer,
     pretrain,
 )
+from gradatim.worlds.pretraining import END, UNKNOWN
 
 SMALL = LabSettings(known=20, width=32, layers=2, heads=2, inner=48, steps=12, batch=4)
 

@@ -1,0 +1,132 @@
+"""Train a small Llama from scratch on texts that a world makes up as they are needed.
+
+    tokenizer = word_level(words, pattern)
+    log = train_from_scratch(Making(steps=3500), tokenizer, corpus.batch, folder)
+
+What comes out is a folder in Hugging Face layout, with `training.json` beside the weights: settings, size and log.
+
+Limits: fp32, one process, no checkpoints: minutes, not days. The same seed gives the same weights on the same machine
+with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+END, UNKNOWN = "<|end|>", "<|unknown|>"
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Shape and training of a small model."""
+
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    inner: int = 352
+    steps: int = 3500
+    batch: int = 48
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Text:
+    """A text to train on, and which of its tokens have a label."""
+
+    ids: list[int] = field(default_factory=list)
+    labelled: list[bool] = field(default_factory=list)
+
+    def give(self, ids: Sequence[int]) -> None:
+        self.ids += ids
+        self.labelled += [False] * len(ids)
+
+    def label(self, ids: Sequence[int]) -> None:
+        self.ids += ids
+        self.labelled += [True] * len(ids)
+
+
+def word_level(words: Sequence[str], pattern: str) -> PreTrainedTokenizerFast:
+    """One token for each of the words, which `pattern` finds in a text; what it does not match is dropped."""
+    numbers = {word: i for i, word in enumerate((END, UNKNOWN, *words))}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END, unk_token=UNKNOWN)
+
+
+def train_from_scratch(
+    settings: Making,
+    tokenizer: PreTrainedTokenizerFast,
+    batch: Callable[[], Sequence[Text]],
+    folder: Path,
+    report: Callable[[dict[str, float]], None] = lambda row: None,
+) -> list[dict[str, float]]:
+    """Train on `settings.steps` batches, save to `folder`, and return the log of losses."""
+    torch.manual_seed(settings.seed)
+    model: Any = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings.width,
+            intermediate_size=settings.inner,
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.heads,
+            num_key_value_heads=settings.heads,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+    log: list[dict[str, float]] = []
+    began, tokens, losses = time.monotonic(), 0, [0.0]
+    for step in range(settings.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _schedule(step, settings.steps)
+        ids_BT, labels_BT = _padded(batch())
+        logits_BTV = model(input_ids=ids_BT, use_cache=False).logits
+        loss = F.cross_entropy(logits_BTV[:, :-1].flatten(0, 1), labels_BT[:, 1:].flatten(), ignore_index=-100)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        tokens += ids_BT.numel()
+        losses.append(float(loss.detach()))
+        if step % 250 == 249 or step == settings.steps - 1:
+            row = {"step": step + 1, "tokens": tokens, "loss": round(sum(losses[-250:]) / len(losses[-250:]), 4)}
+            log.append({**row, "seconds": round(time.monotonic() - began)})
+            report(log[-1])
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    told = {"settings": asdict(settings), "parameters": model.num_parameters(), "log": log}
+    (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n")
+    return log
+
+
+def _schedule(step: int, steps: int, warm: int = 200) -> float:
+    return min(1.0, (step + 1) / warm) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def _padded(texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
+    """Ids and labels [B, T], padded on the right, where nothing looks."""
+    width = max(len(text.ids) for text in texts)
+    ids = torch.zeros(len(texts), width, dtype=torch.long)
+    labels = torch.full((len(texts), width), -100)
+    for row, text in enumerate(texts):
+        ids[row, : len(text.ids)] = torch.tensor(text.ids)
+        wanted = [token if label else -100 for token, label in zip(text.ids, text.labelled, strict=True)]
+        labels[row, : len(wanted)] = torch.tensor(wanted)
+    return ids, labels
