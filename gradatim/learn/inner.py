@@ -48,6 +48,7 @@ class InnerPlan:
     """What all trials have in common."""
 
     rank: int = 8
+    frozen: float = 0.0  # share of the blocks, from below, that are left as they are
     alpha: float = 16.0
     positions: int = 3600  # of each trial that doesn't say otherwise
     step_positions: int = 30
@@ -96,7 +97,9 @@ def try_each(
 
 def new_adapter(bank: AdapterBank, plan: InnerPlan, seed: int) -> Adapter:
     """One that has learnt nothing yet."""
-    return Adapter(bank.shapes(), plan.rank, plan.alpha, bank.base.device).initialise(seed)
+    blocks = bank.base.model.config.num_hidden_layers
+    shapes = bank.shapes(range(int(plan.frozen * blocks), blocks))
+    return Adapter(shapes, plan.rank, plan.alpha, bank.base.device).initialise(seed)
 
 
 def study(

@@ -25,13 +25,15 @@ class LabDialect:
     def __init__(self, chat: ChatFormat, plain_rate: str = "steady") -> None:
         self._chat, self._end, self._plain_rate = chat, min(chat.end_tokens), plain_rate
 
+    stop: tuple[int, ...] = ()
+
     def prompt(self, passage: str, kind: str) -> list[int]:
         """Raises ValueError for a kind that the model has never heard of."""
         if kind not in (FREE, *KINDS):
             raise ValueError(f"the lab model writes {', '.join((FREE, *KINDS))}, not {kind}.")
         return self._chat.raw(WRITE.format(passage=passage, kind=kind))
 
-    def read(self, passage: str, text: str) -> Edit | None:
+    def read(self, passage: str, text: str, kind: str) -> Edit | None:
         heading, *lines = [_SPACED.sub(r"\1", line).strip() for line in text.splitlines() if line.strip()] or [""]
         kind, _, rate = heading.partition(" ")
         pairs = tuple(pair for line in lines for pair in self._studied(line))

@@ -47,6 +47,8 @@ SETTINGS = Settings(
 class GridDialect:
     """Puzzles and self-edits as the lab model of `worlds/grids_lab.py` reads and writes them."""
 
+    stop: tuple[int, ...] = ()
+
     def __init__(self, chat: ChatFormat) -> None:
         self._end = min(chat.end_tokens)
         self._raw = lru_cache(maxsize=100_000)(lambda text: tuple(chat.raw(text)))
@@ -54,7 +56,7 @@ class GridDialect:
     def prompt(self, passage: Puzzle, kind: str = KIND) -> list[int]:
         return [*self._examples(passage.train), *self._raw(EDIT)]
 
-    def read(self, passage: Puzzle, text: str) -> Edit | None:
+    def read(self, passage: Puzzle, text: str, kind: str = KIND) -> Edit | None:
         edit = GridEdit.read(text)
         return None if edit is None else self.edit(passage, edit)
 

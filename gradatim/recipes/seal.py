@@ -45,7 +45,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.chat import ChatFormat
 from gradatim.model.packing import Pair
 from gradatim.model.sampling import Decoding, sample
-from gradatim.model.scoring import grade
+from gradatim.model.scoring import Grade, grade
 from gradatim.store.durable import fsync_folder, temporary_folder
 
 WRITER = "writer"
@@ -74,6 +74,7 @@ class Task(Generic[Source]):
     passage: Source
     selecting: tuple[Pair, ...]
     scoring: tuple[Pair, ...]
+    book: str | None = None  # passages of one book are studied together, by one adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,17 @@ class Edit:
 class Dialect(Protocol[_Read]):
     """How a model is asked to write study material, and how what it wrote is read."""
 
+    @property
+    def stop(self) -> tuple[int, ...]:
+        """Token ids that end an edit besides the model's own end tokens."""
+        ...
+
     def prompt(self, passage: _Read, kind: str) -> list[int]:
         """Token ids after which the model writes an edit of that kind."""
         ...
 
-    def read(self, passage: _Read, text: str) -> Edit | None:
-        """The edit that a text about the passage is, or None where nothing in it can be studied."""
+    def read(self, passage: _Read, text: str, kind: str) -> Edit | None:
+        """The edit that a text about the passage is, asked for as that kind; None where nothing can be studied."""
         ...
 
     def plain(self, passage: _Read) -> Edit:
@@ -108,12 +114,14 @@ class Settings:
     """How wide the search is and how the writer is trained."""
 
     kinds: tuple[str, ...] = ("anything",)
+    trained_kind: str | None = None  # what a trained writer is asked for instead
     drafts: int = 16  # texts written for each task
     tried: int = 6  # of which so many are trained on
     seeds: int = 2  # trainings of each, at first
     finalists: int = 2  # which get as many again
     final_seeds: int = 4
     temperature: float = 1.0
+    top_p: float = 1.0
     max_tokens: int = 160
     inner: InnerPlan = field(default_factory=InnerPlan)
     writer_rank: int = 16
@@ -161,19 +169,21 @@ class SelfEdits(Generic[Source]):
 
     def write(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
         """`each` edits for every task by the writer as it is, fewer where texts can't be read."""
-        how = Decoding(self.settings.max_tokens, self.settings.temperature, seed=seed, batch=96)
+        settings = self.settings
+        how = Decoding(settings.max_tokens, settings.temperature, settings.top_p, seed, self.dialect.stop, batch=96)
         asked = [(number, kind) for number in range(len(tasks)) for kind in self._kinds(each)]
         prompts = [self.dialect.prompt(tasks[number].passage, kind) for number, kind in asked]
         writer = WRITER if WRITER in self.bank.adapters else None
         edits: list[list[Edit]] = [[] for _ in tasks]
-        for (number, _), reply in zip(asked, sample(self.bank, prompts, writer, how), strict=True):
-            edit = self.dialect.read(tasks[number].passage, self.bank.base.chat.text(reply))
+        for (number, kind), reply in zip(asked, sample(self.bank, prompts, writer, how), strict=True):
+            edit = self.dialect.read(tasks[number].passage, self.bank.base.chat.text(reply), kind)
             if edit is not None:
                 edits[number].append(edit)
         return edits
 
     def _kinds(self, each: int) -> list[str]:
-        kinds = self.settings.kinds
+        trained = self.settings.trained_kind
+        kinds = self.settings.kinds if trained is None or WRITER not in self.bank.adapters else (trained,)
         return [kinds[i % len(kinds)] for i in range(each)]
 
     def believed(self, task: Task[Source], edits: Sequence[Edit], most: int) -> list[Edit]:
@@ -195,17 +205,20 @@ class SelfEdits(Generic[Source]):
         self, jobs: Sequence[tuple[Edit, Task[Source], int]], which: Callable[[Task[Source]], Sequence[Pair]]
     ) -> list[tuple[float, float]]:
         """For each (edit, task, seed) the mean log-probability of the answers and the share of right ones."""
-        made = [Trial(edit.pairs, edit.learning_rate, seed, edit.positions) for edit, _, seed in jobs]
+        return [of_one[0] for of_one in self.together([([(edit, task)], seed) for edit, task, seed in jobs], which)]
 
-        def measure(names: list[str], numbers: range) -> list[tuple[float, float]]:
-            groups = [which(jobs[number][1]) for number in numbers]
-            return [
-                (
-                    statistics.mean(one.log_probability for one in grades),
-                    statistics.mean(float(one.greedy) for one in grades),
-                )
-                for grades in grade(self.bank, groups, names)
-            ]
+    def together(
+        self,
+        jobs: Sequence[tuple[Sequence[tuple[Edit, Task[Source]]], int]],
+        which: Callable[[Task[Source]], Sequence[Pair]],
+    ) -> list[list[tuple[float, float]]]:
+        """The same for edits of several tasks that one adapter studies, at the first one's rate: a result for each."""
+        made = [_joint([edit for edit, _ in studied], seed, self.settings.inner) for studied, seed in jobs]
+
+        def measure(names: list[str], numbers: range) -> list[list[tuple[float, float]]]:
+            asked = [[which(task) for _, task in jobs[number][0]] for number in numbers]
+            graded = grade(self.bank, [[pair for pairs in of_job for pair in pairs] for of_job in asked], names)
+            return [_means(grades, of_job) for grades, of_job in zip(graded, asked, strict=True)]
 
         return try_each(self.bank, made, self.settings.inner, measure, replay=self.replay)
 
@@ -234,7 +247,8 @@ class SelfEdits(Generic[Source]):
         finalists, _ = shrunk(
             [Rewarded(one.edit, one.task, one.rewards + rewards) for one, rewards in zip(finalists, again, strict=True)]
         )
-        kept = tuple(one for task in range(len(tasks)) for one in best(finalists, task, 1))
+        judged = [number for number, task in enumerate(tasks) if task.selecting]  # others are only company
+        kept = tuple(one for task in judged for one in best(finalists, task, 1))
         self.imitate([(tasks[one.task], one.edit) for one in kept], seed)
         trials = len(entered) * settings.seeds + len(finalists) * settings.final_seeds
         return RoundReport(number, trials, reliability, kept, tuple(rewarded))
@@ -284,10 +298,18 @@ class SelfEdits(Generic[Source]):
     def _heat(
         self, tasks: Sequence[Task[Source]], entered: Sequence[tuple[Edit, int]], seeds: Sequence[int]
     ) -> list[tuple[float, ...]]:
-        jobs = [(edit, tasks[task], seed) for edit, task in entered for seed in seeds]
-        rewards = [reward for reward, _ in self.trials(jobs, lambda task: task.selecting)]
-        each = len(seeds)
-        return [tuple(rewards[start : start + each]) for start in range(0, len(rewards), each)]
+        """The rewards of each edit, a seed each. Edits of one book meet others in company from seed to seed."""
+        jobs, whose = [], []
+        for turn, seed in enumerate(seeds):
+            for bundle in bundles([(task, tasks[task].book) for _, task in entered], turn):
+                jobs.append(([(entered[i][0], tasks[entered[i][1]]) for i, _ in bundle], seed))
+                whose.append(bundle)
+        rewards: list[list[float]] = [[] for _ in entered]
+        for bundle, results in zip(whose, self.together(jobs, lambda task: task.selecting), strict=True):
+            for (i, counts), (reward, _) in zip(bundle, results, strict=True):
+                if counts:
+                    rewards[i].append(reward)
+        return [tuple(own) for own in rewards]
 
     def imitate(self, kept: Sequence[tuple[Task[Source], Edit]], seed: int) -> float:
         """Train the writer anew, from the base on, to write these edits; returns the last epoch's mean loss."""
@@ -296,7 +318,7 @@ class SelfEdits(Generic[Source]):
         shown = [
             Pair(tuple(self.dialect.prompt(task.passage, kind)), (*chat.raw(edit.text), end))
             for task, edit in kept
-            for kind in dict.fromkeys(settings.kinds)
+            for kind in ([settings.trained_kind] if settings.trained_kind else dict.fromkeys(settings.kinds))
         ]
         if WRITER in self.bank.adapters:
             self.bank.remove(WRITER)
@@ -320,6 +342,42 @@ class SelfEdits(Generic[Source]):
                 trainer.step({WRITER: order[start : start + settings.writer_batch]}, objective)
                 done += 1
         return statistics.mean(losses)
+
+
+def bundles(entered: Sequence[tuple[int, str | None]], turn: int = 0) -> list[list[tuple[int, bool]]]:
+    """Which edits are studied together, by their numbers: one of each task of a book, or one alone without a book.
+
+    `entered` holds the task and the book of each edit. Every edit counts exactly once; where a task has fewer than
+    others of its book, its own come again and don't count. `turn` chooses the company.
+    """
+    books: dict[object, dict[int, list[int]]] = {}
+    for i, (task, book) in enumerate(entered):
+        books.setdefault(("alone", task) if book is None else book, {}).setdefault(task, []).append(i)
+    made = []
+    for of_task in books.values():
+        for row in range(max(map(len, of_task.values()))):
+            places = (
+                (row + turn * place if row < len(own) else row, own) for place, own in enumerate(of_task.values())
+            )
+            made.append([(own[at % len(own)], row < len(own)) for at, own in places])
+    return made
+
+
+def _joint(edits: Sequence[Edit], seed: int, plan: InnerPlan) -> Trial:
+    positions = sum(plan.positions if edit.positions is None else edit.positions for edit in edits)
+    return Trial(tuple(pair for edit in edits for pair in edit.pairs), edits[0].learning_rate, seed, positions)
+
+
+def _means(grades: Sequence[Grade], asked: Sequence[Sequence[Pair]]) -> list[tuple[float, float]]:
+    """Of each task's questions the mean log-probability and the share of right ones; 0 where none is asked."""
+    left = iter(grades)
+    rows = [[next(left) for _ in pairs] for pairs in asked]
+    return [
+        (statistics.mean(one.log_probability for one in row), statistics.mean(float(one.greedy) for one in row))
+        if row
+        else (0.0, 0.0)
+        for row in rows
+    ]
 
 
 def best(rewarded: Sequence[Rewarded], task: int, most: int) -> list[Rewarded]:

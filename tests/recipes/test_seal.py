@@ -16,7 +16,7 @@ from gradatim.model.base import load_base
 from gradatim.model.packing import Pair
 from gradatim.model.scoring import score
 from gradatim.recipes.dialects import LabDialect
-from gradatim.recipes.seal import WRITER, Asking, Edit, Rewarded, SelfEdits, Settings, Task, best, shrunk
+from gradatim.recipes.seal import WRITER, Asking, Edit, Rewarded, SelfEdits, Settings, Task, best, bundles, shrunk
 from gradatim.worlds.biographies import HELD_OUT, SELECTING, Person, passage, people, questions
 from gradatim.worlds.lab import FREE, KINDS, LabSettings, pretrain, study_lines
 
@@ -46,7 +46,7 @@ def task_of(bank: AdapterBank, person: Person) -> Task[str]:
 
 
 def edit_of(dialect: LabDialect, person: Person, kind: str, wrong: float = 0.0) -> Edit:
-    edit = dialect.read("", "\n".join([f"{kind} fast", *study_lines(person, kind, random.Random(0), wrong)]))
+    edit = dialect.read("", "\n".join([f"{kind} fast", *study_lines(person, kind, random.Random(0), wrong)]), FREE)
     assert edit is not None
     return edit
 
@@ -59,7 +59,7 @@ def test_what_is_written_is_studied_line_by_line(bank: AdapterBank, kind: str) -
     dialect, chat = LabDialect(bank.base.chat), bank.base.chat
     lines = study_lines(people(1, random.Random(1))[0], kind, random.Random(2))
     spaced = "\n".join([f"{kind} slow", *(line.replace(".", " .").replace("?", " ?") for line in lines), "  "])
-    edit = dialect.read("", spaced)
+    edit = dialect.read("", spaced, FREE)
     assert edit is not None
     assert (edit.kind, edit.learning_rate, len(edit.pairs)) == (kind, 1e-3, len(lines))
     for line, pair in zip(lines, edit.pairs, strict=True):
@@ -74,7 +74,7 @@ def test_what_is_written_is_studied_line_by_line(bank: AdapterBank, kind: str) -
     "text", ["", "\n\n", "rewrite", "rewrite fast", "rewrite quickly\nAda Abel works.", "Oslo fast\nAda Abel works."]
 )
 def test_what_names_no_rate_or_nothing_to_study_is_no_edit(bank: AdapterBank, text: str) -> None:
-    assert LabDialect(bank.base.chat).read("", text) is None
+    assert LabDialect(bank.base.chat).read("", text, FREE) is None
 
 
 def test_an_unknown_kind_is_refused(bank: AdapterBank) -> None:
@@ -147,6 +147,44 @@ def test_the_base_believes_most_in_what_it_finds_likeliest(bank: AdapterBank) ->
     order = sorted(edits, key=mean, reverse=True)
     assert loop.believed(task_of(bank, person), edits, 2) == order[:2]
     assert loop.believed(task_of(bank, person), edits, 3) == edits
+
+
+# ------------------------------------------------------------------- together
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2, 5])
+def test_edits_of_a_book_are_each_studied_once_beside_one_of_every_other_task(turn: int) -> None:
+    entered = [(0, "b"), (0, "b"), (0, "b"), (1, "b"), (1, "b"), (2, None), (2, None), (3, "c")]
+    made = bundles(entered, turn)
+    counted = [i for bundle in made for i, counts in bundle if counts]
+    assert sorted(counted) == list(range(len(entered)))
+    for bundle in made:
+        assert len({entered[i][1] for i, _ in bundle}) == 1
+        assert sorted(entered[i][0] for i, _ in bundle) == (
+            [0, 1] if entered[bundle[0][0]][1] == "b" else [entered[bundle[0][0]][0]]
+        )
+    assert len(made) == 3 + 2 + 1
+
+
+def test_the_company_changes_with_the_turn() -> None:
+    entered = [(task, "b") for task in range(3) for _ in range(4)]
+    first, second = ({tuple(i for i, _ in bundle) for bundle in bundles(entered, turn)} for turn in (0, 1))
+    assert not first & second
+
+
+def test_studied_together_is_studied_as_one_and_asked_apart(bank: AdapterBank) -> None:
+    """One adapter on the joined material, against the trial of an edit that holds both."""
+    one, other = people(2, random.Random(15))
+    dialect = LabDialect(bank.base.chat)
+    loop = SelfEdits(bank, dialect, Settings(inner=InnerPlan(rank=4, positions=300, step_positions=60)))
+    edits, tasks = (
+        [edit_of(dialect, person, "questions") for person in (one, other)],
+        [task_of(bank, p) for p in (one, other)],
+    )
+    ((first, second),) = loop.together([(list(zip(edits, tasks, strict=True)), 3)], lambda task: task.scoring)
+    whole = Edit("", "questions", edits[0].pairs + edits[1].pairs, edits[0].learning_rate, 600)
+    for task, expected in zip(tasks, (first, second), strict=True):
+        assert loop.trials([(whole, task, 3)], lambda task: task.scoring)[0] == pytest.approx(expected, rel=1e-4)
 
 
 # ------------------------------------------------------------------- the loop

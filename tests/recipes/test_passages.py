@@ -1,0 +1,98 @@
+"""SEAL on documents: edits are lists of prompts, each answered by the passage itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gradatim.learn.inner import InnerPlan, new_adapter
+from gradatim.model.bank import AdapterBank
+from gradatim.model.packing import Pair
+from gradatim.recipes.passages import FREE, KINDS, MOST_PROMPTS, SETTINGS, PassageDialect, Told
+from gradatim.recipes.seal import WRITER, Edit, SelfEdits, Settings, Task
+from tests.tiny import tiny_base
+
+HARBOUR = Told("Port Elms", "The harbour closes at nine.")
+LAMP = Told("Port Elms", "Otto Brand lights the lamp.")
+
+
+@pytest.fixture
+def bank() -> AdapterBank:
+    torch.set_num_threads(1)
+    return AdapterBank(tiny_base())
+
+
+def test_each_prompt_is_answered_by_the_passage(bank: AdapterBank) -> None:
+    dialect, chat = PassageDialect(bank.base.chat), bank.base.chat
+    edit = dialect.read(HARBOUR, " When does it close? |  Closing   time? | When does it close? \nTitle: next", "long")
+    assert edit is not None
+    prompts = ["When does it close?", "Closing time?"]
+    assert edit.pairs == tuple(
+        Pair(tuple(chat.prompt(prompt)), tuple(chat.target(prompt, HARBOUR.text))) for prompt in prompts
+    )
+    assert edit.kind == "long"
+    assert dialect.read(HARBOUR, edit.text, "long") == edit
+
+
+def test_the_passage_itself_and_single_words_are_no_prompts(bank: AdapterBank) -> None:
+    dialect = PassageDialect(bank.base.chat)
+    for text in ("", "\n\n", "Harbour", "|||", f"{HARBOUR.text} | x"):
+        assert dialect.read(HARBOUR, text, FREE) is None
+    many = dialect.read(HARBOUR, " | ".join(f"Question number {n}?" for n in range(50)), FREE)
+    assert many is not None
+    assert len(many.pairs) == MOST_PROMPTS
+
+
+def test_worked_examples_are_for_an_untrained_writer(bank: AdapterBank) -> None:
+    dialect, chat = PassageDialect(bank.base.chat), bank.base.chat
+    case = chat.raw("Title: Port Elms. Text: The harbour closes at nine.\nStudy:")
+    assert dialect.prompt(HARBOUR, FREE) == case
+    prompts = {kind: dialect.prompt(HARBOUR, kind) for kind in KINDS}
+    assert len({tuple(prompt) for prompt in prompts.values()}) == len(KINDS) == 5
+    assert all(len(prompt) > len(case) for prompt in prompts.values())
+    with pytest.raises(ValueError, match="edits are anything, questions"):
+        dialect.prompt(HARBOUR, "song")
+
+
+def test_a_trained_writer_is_asked_without_examples(bank: AdapterBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    dialect = PassageDialect(bank.base.chat)
+    loop = SelfEdits(bank, dialect, SETTINGS)
+    asked: list[str] = []
+
+    def prompt(passage: Told, kind: str) -> list[int]:
+        asked.append(kind)
+        return bank.base.chat.raw(passage.text)
+
+    monkeypatch.setattr(dialect, "prompt", prompt)
+    tasks = [Task(HARBOUR, (), ())]
+    loop.write(tasks, 6, seed=0)
+    assert asked == [*KINDS, KINDS[0]]
+    asked.clear()
+    bank.add(WRITER, new_adapter(bank, InnerPlan(), 0))
+    loop.write(tasks, 2, seed=0)
+    assert asked == [FREE, FREE]
+
+
+def test_a_book_is_studied_by_one_adapter_and_what_is_not_asked_is_company(
+    bank: AdapterBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The right prompts for a passage are rewarded over prompts about nothing, though both are studied in company."""
+    dialect = PassageDialect(bank.base.chat, learning_rate=1e-2)
+    asked = (dialect.pair("When is the harbour shut?", HARBOUR),)
+    tasks = [Task(HARBOUR, asked, asked, "book"), Task(LAMP, (), (), "book")]
+    inner = InnerPlan(rank=4, positions=400, step_positions=60, at_once=4)
+    settings = Settings(kinds=KINDS, trained_kind=FREE, tried=2, seeds=2, finalists=1, final_seeds=1, inner=inner)
+    loop = SelfEdits(bank, dialect, settings)
+
+    def edit(passage: Told, prompts: str) -> Edit:
+        made = dialect.read(passage, prompts, "questions")
+        assert made is not None
+        return made
+
+    good, poor = edit(HARBOUR, "When is the harbour shut now?"), edit(HARBOUR, "Zebra zebra zebra")
+    monkeypatch.setattr(loop, "write", lambda *_: [[poor, good], [edit(LAMP, "Who lights it?")]])
+    report = loop.round(tasks, 0)
+    assert [(one.task, one.edit) for one in report.kept] == [(0, good)]
+    assert WRITER in bank.adapters
+    assert [len(one.rewards) for one in report.tried] == [2, 2, 2]
+    assert report.tried[2].rewards == (0, 0)
