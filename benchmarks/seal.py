@@ -1,10 +1,12 @@
-"""SEAL in the lab world: what is learnt from a passage, by who wrote the study material.
+"""SEAL in the lab worlds: what is learnt from a passage or a puzzle, by who wrote what is studied.
 
-    python benchmarks/seal.py [--model DIR …] [--people 16] [--seeds 5] [--rounds 2] [--outer 0]
-                              [--unguarded] [--sequence 50]
+    python benchmarks/seal.py [--only arms sequence augmented grids] [--people 16] [--seeds 5] [--rounds 2]
+                              [--outer 0] [--lessons 50] [--puzzles 40] [--unguarded]
 
-Every arm trains an adapter on each of `--people` unseen people, once for each seed, with equally many positions, and is
-asked in a wording that no study material was written in or chosen by. The arms:
+`arms` are about people, on `benchmarks/lab/one-wording`; `augmented` are the same on `six-wordings`, a base that knows
+its people in many wordings. Their `training.json` says how they were made. Every arm trains an adapter on each of
+`--people` unseen people, once for each seed, with equally many positions, and is asked in a wording that no study
+material was written in or chosen by:
 
 - base: nothing is trained; passage in context: the base, the passage before the question
 - passage only: the passage itself, at the best of the rates on other people
@@ -14,11 +16,11 @@ asked in a wording that no study material was written in or chosen by. The arms:
   wording and by other seeds; no training of the writer. It sees the answers, which no other arm does
 - after rl: one edit for each seed by the writer after `--rounds` rounds on other people
 
-`known` is what remains of questions about people whom the base knew; others of these are replayed in every training,
-except with `--unguarded`. Intervals are 95 %, by bootstrap over people.
-With `--sequence N`, the trained writer then writes about N more people, who are learnt one after the other
-(`benchmarks/sequence.py`). `benchmarks/lab/one-wording` is the lab model that is asked by default; its `training.json`
-says how it was made. The last line is one JSON object.
+`known` is what remains of questions about people whom the base knew, on average, and in the worst training; others of
+these are replayed in every training, except with `--unguarded`. Intervals are 95 %, by bootstrap over people.
+
+For `sequence`, the trained writer writes about `--lessons` more people, who are learnt one after the other
+(`benchmarks/sequence.py`); `grids` is `benchmarks/grids.py`. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -30,10 +32,12 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import grids
 import numpy as np
 import sequence
 import torch
@@ -49,21 +53,22 @@ from gradatim.recipes.seal import Asking, Edit, Rewarded, SelfEdits, Settings, T
 from gradatim.worlds import lab
 from gradatim.worlds.biographies import ATTRIBUTES, HELD_OUT, SELECTING, Person, passage, people, questions
 
-MODEL = Path(__file__).with_name("lab") / "one-wording"
+LABS = Path(__file__).with_name("lab")
 KNOWN_ASKED, REPLAYED = 100, 200
 
 
 @dataclass(frozen=True)
 class Scored:
-    """For each person and seed the share of right answers, [P, S], and the share of known answers kept."""
+    """For each person and seed the share of right answers, and the share of known answers kept, [P, S] both."""
 
     right_PS: np.ndarray
-    known: float
+    known_PS: np.ndarray
 
     def row(self) -> dict[str, float | int]:
         means = self.right_PS.mean(axis=1)
         low, high = bootstrap((means,), np.mean, rng=0).confidence_interval if means.std() else (means[0], means[0])
-        found = {"mean": means.mean(), "low": low, "high": high, "known": self.known}
+        known = {"known": self.known_PS.mean(), "least known": self.known_PS.min()}
+        found = {"mean": means.mean(), "low": low, "high": high, **known}
         return {**{name: round(100 * float(value), 1) for name, value in found.items()}, "n": self.right_PS.size}
 
 
@@ -115,13 +120,12 @@ class Lab:
         shares = [
             next(found) if edit is not None else (_shares(next(bare), len(ATTRIBUTES))[0], 1.0) for edit, _, _ in jobs
         ]
-        right = np.array([share for share, _ in shares]).reshape(-1, each)
-        return Scored(right, statistics.mean(known for _, known in shares) if shares else 0.0)
+        return Scored(*(np.array(one).reshape(-1, each) for one in zip(*shares, strict=True)))
 
     def without_training(self, prompts: Sequence[Sequence[Pair]]) -> Scored:
         graded = grade(self.bank, prompts, [None] * len(prompts))
         right = np.array([[statistics.mean(float(one.greedy) for one in grades)] for grades in graded])
-        return Scored(right, 1.0)
+        return Scored(right, np.ones_like(right))
 
 
 def askings(person: Person, wording: int) -> list[Asking]:
@@ -133,7 +137,7 @@ def _shares(grades: Sequence[Grade], asked: int) -> tuple[float, float]:
     return statistics.mean(right[:asked]), statistics.mean(right[asked:] or [0.0])
 
 
-def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, object]]:
+def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, Any]]:
     loop, chat = world.loop, world.bank.base.chat
     tests, seeds, count = world.tasks(world.test), world.seeds, len(world.seeds)
     found: dict[str, Scored] = {}
@@ -208,42 +212,59 @@ def _best(loop: SelfEdits[str], tasks: Sequence[Task[str]], number: int, edits: 
     return best(moved, 0, 1)[0].edit if moved else None
 
 
+PARTS = ("arms", "sequence", "augmented", "grids")
+
+
+def show(found: Mapping[str, Scored], told: Mapping[str, Any]) -> None:
+    print(f"{'arm':20} {'right':>6} {'95 %':>14} {'known':>6} {'least':>6} {'n':>4}")
+    for name, scored in found.items():
+        row = scored.row()
+        known = f"{row['known']:6} {row['least known']:6}"
+        print(f"{name:20} {row['mean']:6} {row['low']:6} – {row['high']:5} {known} {row['n']:4}")
+    for one in told["rounds"]:
+        print(one)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, nargs="*", default=[MODEL])
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--people", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--outer", type=int, default=0, help="the seed of the outer loop")
-    parser.add_argument("--sequence", type=int, default=50, help="lessons in a row; 0 for none")
+    parser.add_argument("--lessons", type=int, default=50, help="how many in a row")
+    parser.add_argument("--puzzles", type=int, default=40)
     parser.add_argument("--unguarded", action="store_true", help="no replay of what the base knew")
     chosen = parser.parse_args()
     if chosen.people < 2:
         parser.error("--people must be at least 2: random edits are about somebody else")
-    if chosen.sequence == 1:
-        parser.error("--sequence needs two lessons or more: one can't displace another")
+    if chosen.lessons < 2:
+        parser.error("--lessons must be at least 2: one can't displace another")
     logging.disable(logging.WARNING)
-    whole: dict[str, object] = {}
-    for folder in chosen.model:
+    whole: dict[str, Any] = {}
+    seconds: dict[str, int] = {}
+    for part, model in (("arms", "one-wording"), ("augmented", "six-wordings")):
+        with_sequence = part == "arms" and "sequence" in chosen.only
+        if part not in chosen.only and not with_sequence:
+            continue
         began = time.monotonic()
-        world = Lab(folder, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded)
+        print(f"\n{part}: {model}")
+        world = Lab(LABS / model, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded)
         found, told = arms(world, chosen.rounds)
-        print(f"\n{folder.name}\n{'arm':20} {'right':>6} {'95 %':>14} {'known':>6} {'n':>4}")
-        for name, scored in found.items():
-            row = scored.row()
-            print(f"{name:20} {row['mean']:6} {row['low']:6} – {row['high']:5} {row['known']:6} {row['n']:4}")
-        for one in told["rounds"]:  # type: ignore[attr-defined]
-            print(one)
-        rows = {name: scored.row() for name, scored in found.items()}
-        if chosen.sequence:
-            strangers = people(chosen.sequence, random.Random(3), world.taken)
+        show(found, told)
+        whole[part] = {name: scored.row() for name, scored in found.items()}
+        whole[f"{part}: rounds"] = told
+        seconds[part] = round(time.monotonic() - began)
+        if with_sequence:
+            strangers = people(chosen.lessons, random.Random(3), world.taken)
             asked = [askings(one, HELD_OUT) for one in strangers]
-            told["sequence"] = sequence.run(world.loop, world.tasks(strangers), asked, world.known, world.others)
-            for name, row in told["sequence"].items():
-                shown = {key: value for key, value in row.items() if key != "course"} if isinstance(row, dict) else row
-                print(f"{name:36}", shown)
-        whole[folder.name] = {"arms": rows, **told, "seconds": round(time.monotonic() - began)}
-    print(json.dumps(whole))
+            whole["sequence"] = sequence.run(world.loop, world.tasks(strangers), asked, world.known, world.others)
+            seconds["sequence"] = round(time.monotonic() - began) - seconds[part]
+    if "grids" in chosen.only:
+        print("\ngrids")
+        whole["grids"] = grids.run(grids.MODEL, chosen.puzzles, chosen.seeds, chosen.rounds, chosen.outer)
+        seconds["grids"] = whole["grids"]["seconds"]
+    print(json.dumps({**whole, "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ def run(
         began = time.monotonic()
         try:
             found[name] = _stream(loop, strategy, taught, asked, known) | {"seconds": round(time.monotonic() - began)}
+            shown = {key: value for key, value in found[name].items() if key != "course"}
+            print(f"{name:36} {shown}", flush=True)
         finally:
             strategy.close()
     return found

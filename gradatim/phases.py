@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from gradatim import __version__
 from gradatim.diagnose import diagnose
 from gradatim.errors import InputError
 from gradatim.judge import Exam, Thresholds, answered_in_context, skill_suite, verdict, write_exam
@@ -314,9 +315,9 @@ def judge(bench: Workbench, evidence: Evidence, exam: Exam, candidates: Sequence
     lessons = [question for earlier in earlier_exams(bench.workspace) for question in earlier.questions]
     bench.progress.phase("judge: what the base can do", len(suite))
     of_base = bench.suite_replies(suite)
-    bench.progress.phase("judge: controls", 2 * len(exam.questions) + len(lessons))
+    bench.progress.phase("judge: controls", 2 * len(exam.questions))
     before = right(exam.questions, bench.ask_live([q.text for q in exam.questions]))
-    lessons_before = right(lessons, bench.ask_live([q.text for q in lessons])) if lessons else []
+    lessons_before = _lessons_before(bench, lessons)
     controls = {"no update": _share(before), "document in context": _share(_in_context(bench, evidence, exam))}
     verdicts = []
     for candidate in candidates:
@@ -335,8 +336,23 @@ def judge(bench: Workbench, evidence: Evidence, exam: Exam, candidates: Sequence
         )
         if candidate.strategy == RAW:
             controls[RAW] = _share(measured.exam.after)
-        verdicts.append(verdict(candidate.name, measured, _thresholds(bench)))
+        after = zip((*lessons, *exam.questions), (*measured.lessons.after, *measured.exam.after), strict=True)
+        said = verdict(candidate.name, measured, _thresholds(bench))
+        verdicts.append(replace(said, answers={q.id: ok for q, ok in after}, judged_by=__version__))
     return tuple(replace(one, controls=dict(controls)) for one in verdicts)
+
+
+def _lessons_before(bench: Workbench, lessons: Sequence[Question]) -> list[bool]:
+    """What the live model gets right of earlier lessons: its own verdict tells, the rest is asked."""
+    known: dict[str, bool] = {}
+    if bench.live.verdict is not None:
+        judged = bench.workspace.blobs.get_json(bench.live.verdict, Verdict)
+        known = judged.answers if judged.judged_by == __version__ else {}
+    asked = [question for question in lessons if question.id not in known]
+    if asked:
+        answers = right(asked, bench.ask_live([question.text for question in asked]))
+        known = known | {question.id: ok for question, ok in zip(asked, answers, strict=True)}
+    return [known[question.id] for question in lessons]
 
 
 def _in_context(bench: Workbench, evidence: Evidence, exam: Exam) -> list[bool]:

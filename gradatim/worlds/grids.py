@@ -114,19 +114,18 @@ def shifted(grid: Grid) -> Grid:
     return tuple((row[-1], *row[:-1]) for row in grid)
 
 
-def settled(grid: Grid) -> Grid:
-    """What is not ground falls to the bottom of its column."""
-    columns = [[cell for cell in column if cell] for column in zip(*grid, strict=True)]
-    return transposed(tuple((*[0] * (len(grid) - len(column)), *column) for column in columns))
-
-
-def framed(grid: Grid, colour: int) -> Grid:
-    """The outermost cells in one colour."""
-    last_row, last_column = len(grid) - 1, len(grid[0]) - 1
+def marked(grid: Grid, colour: int, where: Callable[[int, int], bool]) -> Grid:
+    """Cells in one colour where `where` is true of how far they are from the nearest edge: of rows, and of columns."""
+    rows, columns = len(grid), len(grid[0])
     return tuple(
-        tuple(colour if r in (0, last_row) or c in (0, last_column) else cell for c, cell in enumerate(row))
+        tuple(colour if where(min(r, rows - 1 - r), min(c, columns - 1 - c)) else cell for c, cell in enumerate(row))
         for r, row in enumerate(grid)
     )
+
+
+def headed(grid: Grid, colour: int) -> Grid:
+    """The first row in one colour."""
+    return ((colour,) * len(grid[0]), *grid[1:])
 
 
 def inverted(grid: Grid, colour: int) -> Grid:
@@ -170,14 +169,35 @@ def _geometry(chance: random.Random) -> Rule:
     return GEOMETRY[chance.choice([*GEOMETRY])]
 
 
-def _frame(chance: random.Random) -> Rule:
+def _mark(where: Callable[[int, int], bool]) -> Family:
+    def made(chance: random.Random) -> Rule:
+        colour = chance.randrange(1, COLOURS)
+        return lambda grid: marked(grid, colour, where)
+
+    return made
+
+
+def _head(chance: random.Random) -> Rule:
     colour = chance.randrange(1, COLOURS)
-    return lambda grid: framed(grid, colour)
+    return lambda grid: headed(grid, colour)
 
 
 def _invert(chance: random.Random) -> Rule:
     colour = chance.randrange(1, COLOURS)
     return lambda grid: inverted(grid, colour)
+
+
+def _fill(chance: random.Random) -> Rule:
+    colour = chance.randrange(1, COLOURS)
+    return lambda grid: recoloured(grid, [colour, *range(1, COLOURS)])
+
+
+def _rename(chance: random.Random) -> Rule:
+    """All colours, each becomes another one."""
+    colours = chance.sample(range(1, COLOURS), COLOURS - 1)
+    step = chance.randrange(1, COLOURS - 1)
+    renamed = dict(zip(colours, colours[step:] + colours[:step], strict=True))
+    return lambda grid: recoloured(grid, [0, *(renamed[colour] for colour in range(1, COLOURS))])
 
 
 KNOWN: Mapping[str, Family] = {
@@ -188,14 +208,15 @@ KNOWN: Mapping[str, Family] = {
 }
 
 NOVEL: Mapping[str, Family] = {
-    "swap, then geometry": lambda chance: _after(chance, _swap, _geometry),
-    "paint, then geometry": lambda chance: _after(chance, _paint, _geometry),
-    "shift, then geometry": lambda chance: _after(chance, lambda _: shifted, _geometry),
-    "settle": lambda _: settled,
-    "frame": _frame,
+    "frame": _mark(lambda row, column: row == 0 or column == 0),
+    "corners": _mark(lambda row, column: row == 0 and column == 0),
+    "middle": _mark(lambda row, column: row > 0 and column > 0),
+    "head": _head,
     "invert": _invert,
-    "mirror beside": lambda _: lambda grid: beside(grid, flipped(grid)),
-    "twice beside": lambda _: lambda grid: beside(grid, grid),
+    "fill": _fill,
+    "rename": _rename,
+    "swap, then frame": lambda chance: _after(chance, _swap, _mark(lambda row, column: row == 0 or column == 0)),
+    "swap, then fill": lambda chance: _after(chance, _swap, _fill),
 }
 
 

@@ -31,13 +31,13 @@ from gradatim.worlds.grids import (
     asking,
     beside,
     enlarged,
-    framed,
+    headed,
     invented,
     inverted,
     load,
+    marked,
     read,
     recoloured,
-    settled,
     shifted,
     written,
 )
@@ -82,11 +82,14 @@ def test_the_other_changes_are_numpys(grid: Grid, colours: list[int], rows: int,
     assert beside(grid, grid) == grid_of(np.hstack([array, array]))
     assert shifted(grid) == grid_of(np.roll(array, 1, axis=1))
     assert inverted(grid, 7) == grid_of(np.where(array == 0, 7, 0))
-    rim = np.full_like(array, 4)
+    rim, first = np.full_like(array, 4), array.copy()
     rim[1:-1, 1:-1] = array[1:-1, 1:-1]
-    assert framed(grid, 4) == grid_of(rim)
-    order = np.argsort(array != 0, axis=0, kind="stable")
-    assert settled(grid) == grid_of(np.take_along_axis(array, order, axis=0))
+    assert marked(grid, 4, lambda row, column: row == 0 or column == 0) == grid_of(rim)
+    corners, ends = array.copy(), [0, -1]
+    corners[np.ix_(ends, ends)] = 5
+    assert marked(grid, 5, lambda row, column: row == 0 and column == 0) == grid_of(corners)
+    first[0] = 6
+    assert headed(grid, 6) == grid_of(first)
 
 
 @given(grids)
