@@ -17,7 +17,8 @@ material was written in or chosen by:
 - after rl: one edit for each seed by the writer after `--rounds` rounds on other people
 
 `known` is what remains of questions about people whom the base knew, on average, and in the worst training; others of
-these are replayed in every training, except with `--unguarded`. Intervals are 95 %, by bootstrap over people.
+these are replayed in every training, and further ones count in the reward, except with `--unguarded`. Intervals are
+95 %, by bootstrap over people.
 
 For `sequence`, the trained writer writes about `--lessons` more people, who are learnt one after the other
 (`benchmarks/sequence.py`); `grids` is `benchmarks/grids.py`. The last line is one JSON object.
@@ -54,7 +55,7 @@ from gradatim.worlds import lab
 from gradatim.worlds.biographies import ATTRIBUTES, HELD_OUT, SELECTING, Person, passage, people, questions
 
 LABS = Path(__file__).with_name("lab")
-KNOWN_ASKED, REPLAYED = 100, 200
+KNOWN_ASKED, REPLAYED, GUARDED = 100, 200, 60
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,11 @@ class Lab:
         (grades,) = grade(self.bank, [[one.pair(self.chat) for one in sure]], [None])
         right = [one for one, of_base in zip(sure, grades, strict=True) if of_base.greedy]
         random.Random(3).shuffle(right)
-        self.known, others = right[:KNOWN_ASKED], right[KNOWN_ASKED : KNOWN_ASKED + REPLAYED]
+        self.known, right = right[:KNOWN_ASKED], right[KNOWN_ASKED:]
+        others, guard = right[:REPLAYED], right[REPLAYED : REPLAYED + GUARDED]
         self.others = [one.question for one in others]
         if guarded:
-            self.loop.replay = tuple(one.pair(self.chat) for one in others)
+            self.loop.replay, self.loop.guard = self.asked(others), self.asked(guard)
 
     def tasks(self, group: Sequence[Person]) -> list[Task[str]]:
         return [

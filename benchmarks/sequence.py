@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy.stats import bootstrap
 from gradatim.model.scoring import grade
 from gradatim.recipes.dialects import LabDialect
 from gradatim.recipes.seal import Asking, Edit, SelfEdits, Task
-from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled
+from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled, learn
 from gradatim.worlds import lab
 
 EVERY = 10
@@ -42,63 +43,84 @@ def run(
         pairs = distilled(loop.bank, list(zip(cues, views, strict=True)))
         asking += bool(pairs)
         seen.append(Lesson(tuple(pairs) or edit.pairs, lesson.learning_rate, lesson.seed, lesson.cues))
-    plan, bank, replay = loop.settings.inner, loop.bank, loop.replay
+    plan, bank = loop.settings.inner, loop.bank
     strategies: dict[str, tuple[Strategy, Sequence[Lesson]]] = {
-        "merged": (Merged(bank, plan, replay), lessons),
-        "one adapter": (Shared(bank, plan, replay), lessons),
-        "one adapter, rehearsing": (Shared(bank, plan, replay, rehearse=True), lessons),
-        "one adapter, distilled": (Shared(bank, plan, replay), seen),
-        "one adapter each, routed": (Routed(bank, plan, others, replay), lessons),
-        "one adapter each, routed, distilled": (Routed(bank, plan, others, replay), seen),
+        "one adapter": (Shared(bank, plan), lessons),
+        "one adapter, rehearsing": (Shared(bank, plan, rehearse=True, name="rehearsing"), lessons),
+        "one adapter, distilled": (Shared(bank, plan, name="distilled"), seen),
+        "one adapter each, routed": (Routed(bank, plan, others), lessons),
+        "one adapter each, routed, distilled": (Routed(bank, plan, others, "distilled lesson"), seen),
     }
     before = [_right(loop, [of_one], [None] * len(of_one))[0] for of_one in asked]
     found: dict[str, Any] = {
         "base": {"recall": round(100 * statistics.mean(before), 1)},
         "lessons with questions": round(100 * asking / len(lessons), 1),  # only these can be distilled
     }
-    for name, (strategy, taught) in strategies.items():
-        began = time.monotonic()
-        try:
-            found[name] = _stream(loop, strategy, taught, asked, known) | {"seconds": round(time.monotonic() - began)}
-            shown = {key: value for key, value in found[name].items() if key != "course"}
-            print(f"{name:36} {shown}", flush=True)
-        finally:
-            strategy.close()
+    for group in ({"merged": (Merged(bank, plan), lessons)}, strategies):  # what merges changes the base under others
+        found |= _streams(loop, group, asked, known)
     return found
 
 
-def _stream(
+def _streams(
     loop: SelfEdits[str],
-    strategy: Strategy,
-    lessons: Sequence[Lesson],
+    strategies: Mapping[str, tuple[Strategy, Sequence[Lesson]]],
     asked: Sequence[Sequence[Asking]],
     known: Sequence[Asking],
 ) -> dict[str, Any]:
-    after: list[float] = []
-    course: list[dict[str, float]] = []
-    now: list[float] = []
-    for number, (lesson, of_one) in enumerate(zip(lessons, asked, strict=True), 1):
-        strategy.learn(lesson)
-        after += _right(loop, [of_one], strategy.adapters([one.question for one in of_one]))
-        if number % EVERY == 0 or number in (1, 5, len(lessons)):
-            every = asked[:number]
-            now = _right(loop, every, strategy.adapters([one.question for of_one in every for one in of_one]))
-            grades = _graded(loop, known, strategy.adapters([one.question for one in known]))
-            course.append({"lessons": number, "recall": statistics.mean(now), "known": statistics.mean(grades)})
-    rows = np.array([after, now])
-    low = high = rows[1].mean() / max(1e-9, rows[0].mean())
-    if (rows[0] != rows[1]).any():
-        kept = bootstrap(rows, _ratio, paired=True, rng=0, vectorized=True, method="percentile")
-        low, high = kept.confidence_interval
-    return {
-        "just after": round(100 * float(rows[0].mean()), 1),
-        "at the end": round(100 * float(rows[1].mean()), 1),
-        "kept": round(100 * float(_ratio(rows[0], rows[1], 0)), 1),
-        "low": round(100 * float(low), 1),
-        "high": round(100 * float(high), 1),
-        "known": round(100 * course[-1]["known"], 1),
-        "course": [{key: round(value, 3) for key, value in one.items()} for one in course],
-    }
+    """Strategies that are taught in the same passes."""
+    began = time.monotonic()
+    streams = {name: _Stream(loop, strategy, asked, known) for name, (strategy, _) in strategies.items()}
+    try:
+        for number in range(len(asked)):
+            taught = [(strategy, lessons[number]) for strategy, lessons in strategies.values()]
+            learn(loop.bank, loop.settings.inner, taught, loop.replay)
+            for stream in streams.values():
+                stream.ask(number + 1)
+    finally:
+        for strategy, _ in strategies.values():
+            strategy.close()
+    for name, stream in streams.items():
+        print(f"{name:36} {stream.row()}", flush=True)
+    print(f"{time.monotonic() - began:.0f} s")
+    return {name: {**stream.row(), "course": stream.course} for name, stream in streams.items()}
+
+
+@dataclass
+class _Stream:
+    """What a strategy gets right just after each lesson, and of all lessons now and then."""
+
+    loop: SelfEdits[str]
+    strategy: Strategy
+    asked: Sequence[Sequence[Asking]]
+    known: Sequence[Asking]
+    after: list[float] = field(default_factory=list)
+    now: list[float] = field(default_factory=list)
+    course: list[dict[str, float]] = field(default_factory=list)
+
+    def ask(self, number: int) -> None:
+        """After so many lessons."""
+        self.after += self._right(self.asked[number - 1 : number])
+        if number % EVERY == 0 or number in (1, 5, len(self.asked)):
+            self.now = self._right(self.asked[:number])
+            known = statistics.mean(
+                _graded(self.loop, self.known, self.strategy.adapters([one.question for one in self.known]))
+            )
+            row = {"lessons": number, "recall": statistics.mean(self.now), "known": known}
+            self.course.append({key: round(value, 3) for key, value in row.items()})
+
+    def _right(self, asked: Sequence[Sequence[Asking]]) -> list[float]:
+        names = self.strategy.adapters([one.question for of_one in asked for one in of_one])
+        return _right(self.loop, asked, names)
+
+    def row(self) -> dict[str, float]:
+        rows = np.array([self.after, self.now])
+        low = high = rows[1].mean() / max(1e-9, rows[0].mean())
+        if (rows[0] != rows[1]).any():
+            kept = bootstrap(rows, _ratio, paired=True, rng=0, vectorized=True, method="percentile")
+            low, high = kept.confidence_interval
+        shown = {"just after": rows[0].mean(), "at the end": rows[1].mean(), "kept": _ratio(rows[0], rows[1], 0)}
+        shown |= {"low": low, "high": high, "known": self.course[-1]["known"]}
+        return {key: round(100 * float(value), 1) for key, value in shown.items()}
 
 
 def _written(loop: SelfEdits[str], tasks: Sequence[Task[str]]) -> list[Edit]:

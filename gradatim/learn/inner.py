@@ -41,6 +41,7 @@ class Trial:
     learning_rate: float
     seed: int
     positions: int | None = None  # instead of the plan's
+    rehearse: tuple[Pair, ...] = ()  # what the adapter studied earlier, to be shown beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,43 +109,43 @@ def study(
     trials: Sequence[Trial],
     plan: InnerPlan,
     replay: Sequence[Pair] = (),
-    rehearse: Sequence[Pair] = (),
 ) -> None:
     """Train adapters of the bank, each on its trial, from where they are.
 
-    Beside each batch stand `plan.replays` pairs of `replay`, and as many of `rehearse`: what was studied earlier.
+    Beside each batch stand `plan.replays` pairs of `replay`, and as many of what the trial rehearses.
     """
     trainer = Trainer(bank)
     for name, trial in zip(names, trials, strict=True):
         trainer.join(name, learning_rate=trial.learning_rate)
     shown = [_Shown(trial) for trial in trials]
     chances = [random.Random(f"replay {trial.seed}") for trial in trials]
-    shares = [(pool, min(plan.replays, len(pool))) for pool in (replay, rehearse)]
     steps = [plan.steps(trial) for trial in trials]
     for step in range(max(steps, default=0)):
         upto = plan.step_positions * (step + 1)
         work: dict[str, list[Pair]] = {}
-        studied: list[int] = []
+        shares: list[tuple[int, ...]] = []
         for name, trial, last, pairs, chance in zip(names, trials, steps, shown, chances, strict=True):
             trainer.set_rate(name, trial.learning_rate * max(0.0, 1 - step / last))
             batch = pairs.batch(upto) if step < last else []
             if batch:
-                work[name] = [*batch, *(pair for pool, each in shares for pair in chance.sample(pool, each))]
-                studied.append(len(batch))
+                parts = [
+                    batch,
+                    *(chance.sample(pool, min(plan.replays, len(pool))) for pool in (replay, trial.rehearse)),
+                ]
+                work[name] = [pair for part in parts for pair in part]
+                shares.append(tuple(map(len, parts)))
         if work:
-            trainer.step(work, _objective(studied, [each for _, each in shares], plan.replay_weight))
+            trainer.step(work, _objective(shares, plan.replay_weight))
 
 
-def _objective(studied: Sequence[int], shares: Sequence[int], weight: float) -> Objective:
-    """Each adapter's mean loss over what it studies, replays and rehearses, weighed and summed over the adapters."""
-    sorts = 1 + len(shares)
-    kinds = [
-        sorts * number + sort
-        for number, count in enumerate(studied)
-        for sort, size in enumerate((count, *shares))
-        for _ in range(size)
-    ]
-    weights = [1.0, *([weight] * len(shares))] * len(studied)
+def _objective(shares: Sequence[tuple[int, ...]], weight: float) -> Objective:
+    """Each adapter's mean loss over what it studies, replays and rehearses, weighed and summed over the adapters.
+
+    `shares` holds how many pairs an adapter has of each.
+    """
+    sizes = [size for of_one in shares for size in of_one]
+    kinds = [kind for kind, size in enumerate(sizes) for _ in range(size)]
+    weights = [1.0, weight, weight] * len(shares)
 
     def loss(labels: Labels) -> Tensor:
         kinds_L = torch.tensor(kinds, device=labels.pairs_L.device)[labels.pairs_L]

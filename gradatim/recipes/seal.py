@@ -18,6 +18,8 @@ imitate them from the base on. What differs from the published protocol, and why
 - *Racing.* All drafts get a few seeds, only the better ones more, and means are shrunk towards the task's by how
   reliable they have shown themselves to be (`shrunk`, an analysis of variance).
 - *A proxy first.* Of many drafts only those go to training in which the base itself believes most, passage in view.
+- *Forgetting counts.* What a training loses of other answers of the base is taken off its reward, so edits that teach
+  fast and harm are not kept. The paper's reward sees only the passage.
 - *Equal effort.* Every trial takes equally many positions, so longer edits don't win by being longer.
 
 Limits: knowledge from one passage at a time. The writer's imitation is trained on whole edits, so a kept edit's wrong
@@ -32,6 +34,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -120,6 +123,7 @@ class Settings:
     seeds: int = 2  # trainings of each, at first
     finalists: int = 2  # which get as many again
     final_seeds: int = 4
+    harm: float = 1.0  # nats of reward for each nat that the answers of `guard` lose on average
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 160
@@ -161,9 +165,11 @@ class SelfEdits(Generic[Source]):
         settings: Settings,
         seed: int = 0,
         replay: Sequence[Pair] = (),
+        guard: Sequence[Pair] = (),
     ) -> None:
         self.bank, self.dialect, self.settings, self.seed = bank, dialect, settings, seed
         self.replay = tuple(replay)  # what the base says to other questions, replayed in every inner training
+        self.guard = tuple(guard)  # what it says to further ones, asked after every inner training
 
     # -------------------------------------------------------------- writing
 
@@ -204,7 +210,10 @@ class SelfEdits(Generic[Source]):
     def trials(
         self, jobs: Sequence[tuple[Edit, Task[Source], int]], which: Callable[[Task[Source]], Sequence[Pair]]
     ) -> list[tuple[float, float]]:
-        """For each (edit, task, seed) the mean log-probability of the answers and the share of right ones."""
+        """For each (edit, task, seed) its reward, and the share of answers that are right.
+
+        The reward is the mean log-probability of the answers, less what those of `guard` have lost.
+        """
         return [of_one[0] for of_one in self.together([([(edit, task)], seed) for edit, task, seed in jobs], which)]
 
     def together(
@@ -216,9 +225,14 @@ class SelfEdits(Generic[Source]):
         made = [_joint([edit for edit, _ in studied], seed, self.settings.inner) for studied, seed in jobs]
 
         def measure(names: list[str], numbers: range) -> list[list[tuple[float, float]]]:
-            asked = [[which(task) for _, task in jobs[number][0]] for number in numbers]
+            asked = [[self.guard, *(which(task) for _, task in jobs[number][0])] for number in numbers]
             graded = grade(self.bank, [[pair for pairs in of_job for pair in pairs] for of_job in asked], names)
-            return [_means(grades, of_job) for grades, of_job in zip(graded, asked, strict=True)]
+            found = []
+            for grades, of_job in zip(graded, asked, strict=True):
+                (guarded, _), *of_tasks = _means(grades, of_job)
+                harm = self.settings.harm * max(0.0, self._of_base - guarded)
+                found.append([(value - harm, right) for value, right in of_tasks])
+            return found
 
         return try_each(self.bank, made, self.settings.inner, measure, replay=self.replay)
 
@@ -291,6 +305,14 @@ class SelfEdits(Generic[Source]):
                 self.bank.remove(WRITER)
             self.bank.add(WRITER, Adapter.load(done[-1], self.bank.module_shapes(), self.bank.base.device))
         return len(done)
+
+    @cached_property
+    def _of_base(self) -> float:
+        """The base's mean log-probability of the answers of `guard`."""
+        if not self.guard:
+            return 0.0
+        (grades,) = grade(self.bank, [self.guard], [None])
+        return _means(grades, [self.guard])[0][0]
 
     def _how(self) -> str:
         return f"seed {self.seed}, {self.settings}"

@@ -1,7 +1,7 @@
 """Lesson after lesson: what is left of the first ones, by how they are kept.
 
     for lesson in lessons:
-        strategy.learn(lesson)
+        learn(bank, plan, [(strategy, lesson)], replay)
         strategy.adapters(questions)   # which adapter answers each question; None is the base
 
 SEAL (arXiv 2506.10943, section 4) merges every edit into the weights and falls below the base after the fifth. The
@@ -15,7 +15,9 @@ strategies here take the same lessons in the same order, at the same number of p
 A lesson brings the pairs to study, so self-distillation is a matter of which pairs: those that the base answers with
 the passage in view instead of those that it wrote (`distilled`).
 
-Limits: `Merged` changes the base until `close` puts its weights back.
+Several strategies can be taught in the same passes, a lesson each.
+
+Limits: not so `Merged`, which changes the base under all others until `close` puts its weights back.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ import torch
 from torch import Tensor, nn
 
 from gradatim.learn.inner import InnerPlan, Trial, new_adapter, study
-from gradatim.model.adapter import Adapter
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
 from gradatim.model.routing import Gate, Router, features
@@ -51,16 +52,19 @@ class Lesson:
         if not self.pairs or not self.cues:
             raise ValueError("a lesson needs something to study and something to know its questions by")
 
-    @property
-    def trial(self) -> Trial:
-        return Trial(self.pairs, self.learning_rate, self.seed)
+    def trial(self, rehearse: Sequence[Pair] = ()) -> Trial:
+        return Trial(self.pairs, self.learning_rate, self.seed, rehearse=tuple(rehearse))
 
 
 class Strategy(Protocol):
     """A way of keeping one lesson after another."""
 
-    def learn(self, lesson: Lesson) -> None:
-        """Study it on top of all earlier ones."""
+    def begin(self, lesson: Lesson) -> tuple[str, Trial]:
+        """The adapter in the bank that is to study, and what."""
+        ...
+
+    def end(self, lesson: Lesson) -> None:
+        """Called when it has."""
         ...
 
     def adapters(self, questions: Sequence[str]) -> list[str | None]:
@@ -72,21 +76,37 @@ class Strategy(Protocol):
         ...
 
 
+def learn(
+    bank: AdapterBank, plan: InnerPlan, taught: Sequence[tuple[Strategy, Lesson]], replay: Sequence[Pair] = ()
+) -> None:
+    """Teach each strategy its lesson, on top of all it had before, all in the same passes.
+
+    Raises ValueError when one that merges is taught beside others.
+    """
+    if len(taught) > 1 and any(isinstance(strategy, Merged) for strategy, _ in taught):
+        raise ValueError("merging changes the base under all others: teach it alone")
+    begun = [strategy.begin(lesson) for strategy, lesson in taught]
+    study(bank, [name for name, _ in begun], [trial for _, trial in begun], plan, replay)
+    for strategy, lesson in taught:
+        strategy.end(lesson)
+
+
 @dataclass
 class Shared:
     """One adapter for all lessons. With `rehearse`, each step also shows some of what earlier lessons studied."""
 
     bank: AdapterBank
     plan: InnerPlan
-    replay: Sequence[Pair] = ()
     rehearse: bool = False
     name: str = "shared"
     _earlier: list[Pair] = field(default_factory=list)
 
-    def learn(self, lesson: Lesson) -> None:
+    def begin(self, lesson: Lesson) -> tuple[str, Trial]:
         if self.name not in self.bank.adapters:
             self.bank.add(self.name, new_adapter(self.bank, self.plan, lesson.seed))
-        study(self.bank, [self.name], [lesson.trial], self.plan, self.replay, self._earlier)
+        return self.name, lesson.trial(self._earlier)
+
+    def end(self, lesson: Lesson) -> None:
         if self.rehearse:
             self._earlier += lesson.pairs
 
@@ -102,24 +122,23 @@ class Shared:
 class Merged:
     """Every lesson's adapter is folded into the base."""
 
-    def __init__(self, bank: AdapterBank, plan: InnerPlan, replay: Sequence[Pair] = ()) -> None:
-        self.bank, self.plan, self.replay = bank, plan, replay
+    def __init__(self, bank: AdapterBank, plan: InnerPlan) -> None:
+        self.bank, self.plan = bank, plan
         self._before: dict[str, Tensor] = {}
 
-    def learn(self, lesson: Lesson) -> None:
-        name = "to be merged"
-        adapter = self.bank.add(name, new_adapter(self.bank, self.plan, lesson.seed))
-        study(self.bank, [name], [lesson.trial], self.plan, self.replay)
-        self._fold(adapter)
-        self.bank.remove(name)
+    def begin(self, lesson: Lesson) -> tuple[str, Trial]:
+        self.bank.add("to be merged", new_adapter(self.bank, self.plan, lesson.seed))
+        return "to be merged", lesson.trial()
 
     @torch.no_grad()
-    def _fold(self, adapter: Adapter) -> None:
+    def end(self, lesson: Lesson) -> None:
+        adapter = self.bank.adapters["to be merged"]
         for module in adapter.modules:
             weight = _weight(self.bank, module)
             self._before.setdefault(module, weight.detach().clone())
             product = adapter.scale * (adapter.B[module] @ adapter.A[module])
             weight += (product.T if adapter.modules[module].transposed else product).to(weight.dtype)
+        self.bank.remove("to be merged")
 
     def adapters(self, questions: Sequence[str]) -> list[str | None]:
         return [None] * len(questions)
@@ -129,22 +148,26 @@ class Merged:
         for module, weight in self._before.items():
             _weight(self.bank, module).copy_(weight)
         self._before.clear()
+        if "to be merged" in self.bank.adapters:
+            self.bank.remove("to be merged")
 
 
 class Routed:
     """An adapter for each lesson, and a gate that was fitted against `others` and the cues of earlier lessons."""
 
-    def __init__(self, bank: AdapterBank, plan: InnerPlan, others: Sequence[str], replay: Sequence[Pair] = ()) -> None:
-        self.bank, self.plan, self.replay = bank, plan, replay
+    def __init__(self, bank: AdapterBank, plan: InnerPlan, others: Sequence[str], name: str = "lesson") -> None:
+        self.bank, self.plan, self.name = bank, plan, name
         self._against = features(bank, others)
         self._gates: dict[str, Gate | None] = {}
 
-    def learn(self, lesson: Lesson) -> None:
-        name = f"lesson {len(self._gates)}"
+    def begin(self, lesson: Lesson) -> tuple[str, Trial]:
+        name = f"{self.name} {len(self._gates)}"
         self.bank.add(name, new_adapter(self.bank, self.plan, lesson.seed))
-        study(self.bank, [name], [lesson.trial], self.plan, self.replay)
+        return name, lesson.trial()
+
+    def end(self, lesson: Lesson) -> None:
         mine = features(self.bank, lesson.cues)
-        self._gates[name] = Gate.fit(mine, self._against)
+        self._gates[f"{self.name} {len(self._gates)}"] = Gate.fit(mine, self._against)
         self._against = torch.cat([self._against, mine])
 
     def adapters(self, questions: Sequence[str]) -> list[str | None]:
@@ -152,8 +175,9 @@ class Routed:
         return [own[0].adapter if own else None for own in claims]
 
     def close(self) -> None:
-        for name in self._gates:
-            self.bank.remove(name)
+        for name in (*self._gates, f"{self.name} {len(self._gates)}"):  # the last one is there if a lesson broke off
+            if name in self.bank.adapters:
+                self.bank.remove(name)
         self._gates.clear()
 
 

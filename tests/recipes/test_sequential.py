@@ -12,7 +12,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
 from gradatim.model.sampling import Decoding, sample
 from gradatim.model.scoring import grade
-from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled
+from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled, learn
 from tests.tiny import tiny_base
 
 PLAN = InnerPlan(rank=4, alpha=8.0, positions=3000, step_positions=40)
@@ -59,7 +59,7 @@ def test_each_lesson_is_known_when_it_was_learnt_and_nothing_is_left_behind(bank
     assert strategy.adapters(["Who?"]) == [None]
     try:
         for number, lesson in enumerate(lessons(bank)):
-            strategy.learn(lesson)
+            learn(bank, PLAN, [(strategy, lesson)])
             assert known(bank, strategy)[number]
         last = known(bank, strategy)
     finally:
@@ -75,7 +75,7 @@ def test_what_no_lesson_claims_is_the_bases(bank: AdapterBank) -> None:
     strategy = Routed(bank, PLAN, others)
     try:
         for lesson in lessons(bank):
-            strategy.learn(lesson)
+            learn(bank, PLAN, [(strategy, lesson)])
         assert strategy.adapters([*TOLD]) == ["lesson 0", "lesson 1", "lesson 2"]
         assert strategy.adapters(others) == [None] * 3
     finally:
@@ -90,7 +90,7 @@ def test_merging_is_what_the_adapter_adds(bank: AdapterBank) -> None:
     values = []
     for strategy in (apart, folded):
         try:
-            strategy.learn(lesson)
+            learn(bank, PLAN, [(strategy, lesson)])
             (grades,) = grade(bank, [asked], strategy.adapters([""]))
             values.append([one.log_probability for one in grades])
         finally:
@@ -106,3 +106,34 @@ def test_distilled_pairs_ask_without_the_passage_and_answer_as_with_it(bank: Ada
     assert list(made.prompt) == chat.prompt(asked)
     (said,) = sample(bank, [view], None, Decoding(max_tokens=5))
     assert chat.text([*made.target]) == chat.text(said)
+
+
+def test_strategies_taught_together_are_as_taught_alone(bank: AdapterBank) -> None:
+    """One adapter, one that rehearses and one for each lesson, in the same passes and each for itself."""
+
+    def made() -> list[Strategy]:
+        names = ["How are you?", "Name an animal."]
+        return [Shared(bank, PLAN), Shared(bank, PLAN, rehearse=True, name="rehearsing"), Routed(bank, PLAN, names)]
+
+    def values(groups: list[list[Strategy]]) -> list[float]:
+        found = []
+        for group in groups:
+            try:
+                for lesson in lessons(bank)[:2]:
+                    learn(bank, PLAN, [(strategy, lesson) for strategy in group])
+                for strategy in group:
+                    graded = grade(bank, [[pair(bank, asked)] for asked in TOLD], strategy.adapters([*TOLD]))
+                    found += [one.log_probability for (one,) in graded]
+            finally:
+                for strategy in group:
+                    strategy.close()
+        return found
+
+    assert values([made()]) == pytest.approx(values([[one] for one in made()]), rel=1e-2, abs=1e-2)
+
+
+def test_merging_is_taught_alone(bank: AdapterBank) -> None:
+    lesson = lessons(bank)[0]
+    with pytest.raises(ValueError, match="teach it alone"):
+        learn(bank, PLAN, [(Merged(bank, PLAN), lesson), (Shared(bank, PLAN), lesson)])
+    assert not bank.adapters
