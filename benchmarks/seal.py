@@ -1,6 +1,6 @@
 """SEAL in the lab worlds: what is learnt from a passage or a puzzle, by who wrote what is studied.
 
-    python benchmarks/seal.py [--only arms sequence augmented grids] [--people 16] [--seeds 5] [--rounds 2]
+    python benchmarks/seal.py [--only arms sequence augmented grids] [--people 16] [--seeds 5] [--rounds 3]
                               [--outer 0] [--lessons 50] [--puzzles 40] [--unguarded]
 
 `arms` are about people, on `benchmarks/lab/one-wording`; `augmented` are the same on `six-wordings`, a base that knows
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--people", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--outer", type=int, default=0, help="the seed of the outer loop")
     parser.add_argument("--lessons", type=int, default=50, help="how many in a row")
     parser.add_argument("--puzzles", type=int, default=40)

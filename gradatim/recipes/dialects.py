@@ -39,7 +39,7 @@ class LabDialect:
         pairs = tuple(pair for line in lines for pair in self._studied(line))
         if kind not in KINDS or rate not in RATES or not pairs:
             return None
-        return Edit("\n".join((heading, *lines)), kind, pairs, RATES[rate])
+        return Edit("\n".join((heading, *lines)), kind, pairs, RATES[rate], heading=heading)
 
     def plain(self, passage: str) -> Edit:
         return Edit(passage, "passage", tuple(self._studied(passage)), RATES[self._plain_rate])

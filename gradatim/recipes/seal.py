@@ -38,6 +38,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from gradatim.errors import ModelError
@@ -89,6 +90,7 @@ class Edit:
     pairs: tuple[Pair, ...]
     learning_rate: float
     positions: int | None = None  # to study; as many as the plan says where the edit doesn't
+    heading: str = ""  # how the text begins, where that is settings and what follows is material
 
 
 class Dialect(Protocol[_Read]):
@@ -123,13 +125,13 @@ class Settings:
     seeds: int = 2  # trainings of each, at first
     finalists: int = 2  # which get as many again
     final_seeds: int = 4
-    harm: float = 1.0  # nats of reward for each nat that the answers of `guard` lose on average
+    harm: float = 5.0  # nats of reward for each nat that the answers of `guard` lose on average
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 160
     inner: InnerPlan = field(default_factory=InnerPlan)
     writer_rank: int = 16
-    writer_rate: float = 2e-3
+    writer_rate: float = 5e-3
     writer_epochs: int = 8
     writer_batch: int = 8
 
@@ -338,7 +340,10 @@ class SelfEdits(Generic[Source]):
         settings, chat = self.settings, self.bank.base.chat
         end = min(chat.end_tokens)
         shown = [
-            Pair(tuple(self.dialect.prompt(task.passage, kind)), (*chat.raw(edit.text), end))
+            (
+                Pair(tuple(self.dialect.prompt(task.passage, kind)), (*chat.raw(edit.text), end)),
+                len(chat.raw(edit.heading)) if edit.heading else 0,
+            )
             for task, edit in kept
             for kind in ([settings.trained_kind] if settings.trained_kind else dict.fromkeys(settings.kinds))
         ]
@@ -354,16 +359,24 @@ class SelfEdits(Generic[Source]):
             losses = []
             order = chance.sample(shown, len(shown))
             for start in range(0, len(order), settings.writer_batch):
+                batch = order[start : start + settings.writer_batch]
+                weights = torch.tensor([weight for pair, heading in batch for weight in _weights(pair, heading)])
 
-                def objective(labels: Labels, losses: list[float] = losses) -> Tensor:
-                    loss = -labels.log_probability_L.mean()
-                    losses.append(float(loss.detach()))
-                    return loss
+                def objective(labels: Labels, weights: Tensor = weights, losses: list[float] = losses) -> Tensor:
+                    values_L = labels.log_probability_L
+                    losses.append(-float(values_L.detach().mean()))
+                    return -(values_L * weights.to(values_L.device)).sum() / sum(labels.counts)
 
                 trainer.set_rate(WRITER, settings.writer_rate * (1 - done / steps))
-                trainer.step({WRITER: order[start : start + settings.writer_batch]}, objective)
+                trainer.step({WRITER: [pair for pair, _ in batch]}, objective)
                 done += 1
         return statistics.mean(losses)
+
+
+def _weights(pair: Pair, heading: int) -> list[float]:
+    """Of each target token: what names the settings weighs as much together as all the rest."""
+    rest = len(pair.target) - heading
+    return [0.5 / heading] * heading + [0.5 / rest] * rest if heading else [1 / rest] * rest
 
 
 def bundles(entered: Sequence[tuple[int, str | None]], turn: int = 0) -> list[list[tuple[int, bool]]]:
