@@ -19,10 +19,12 @@ from scipy.stats import bootstrap
 from gradatim.model.scoring import grade
 from gradatim.recipes.dialects import LabDialect
 from gradatim.recipes.seal import Asking, Edit, SelfEdits, Task
-from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled, learn
+from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled, learn, tokens_of
 from gradatim.worlds import lab
 
 EVERY = 10
+LEAST = 2.0
+"""Log-odds from which a gate that goes by words may claim a question; chosen on other lessons and other people."""
 
 
 def run(
@@ -48,8 +50,9 @@ def run(
         "one adapter": (Shared(bank, plan), lessons),
         "one adapter, rehearsing": (Shared(bank, plan, rehearse=True, name="rehearsing"), lessons),
         "one adapter, distilled": (Shared(bank, plan, name="distilled"), seen),
-        "one adapter each, routed": (Routed(bank, plan, others), lessons),
-        "one adapter each, routed, distilled": (Routed(bank, plan, others, "distilled lesson"), seen),
+        "one each, routed": (Routed(bank, plan, others), lessons),
+        "one each, routed by words": (Routed(bank, plan, others, "by words", tokens_of, LEAST), lessons),
+        "one each, routed by words, distilled": (Routed(bank, plan, others, "seen", tokens_of, LEAST), seen),
     }
     before = [_right(loop, [of_one], [None] * len(of_one))[0] for of_one in asked]
     found: dict[str, Any] = {

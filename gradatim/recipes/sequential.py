@@ -9,8 +9,10 @@ strategies here take the same lessons in the same order, at the same number of p
 
 - `Merged`: an adapter for each lesson, folded into the base's weights, as SEAL does
 - `Shared`: one adapter that is trained on and on; with `rehearse`, each step also shows pairs of earlier ones
-- `Routed`: an adapter and a gate for each lesson, the newest that claims a question answers it; what none claims is
-  answered by the base. This is what a step does (`recall/minds.py`), less the check of what is told
+- `Routed`: an adapter and a gate for each lesson, the one that claims a question most answers it; what none claims is
+  answered by the base. With the hidden state as features this is what a step does (`recall/minds.py`), less the
+  check of what is told; with `tokens_of`, a gate goes by the words of a question, which a model of a million parameters
+  needs to tell one name from another
 
 A lesson brings the pairs to study, so self-distillation is a matter of which pairs: those that the base answers with
 the passage in view instead of those that it wrote (`distilled`).
@@ -22,7 +24,7 @@ Limits: not so `Merged`, which changes the base under all others until `close` p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -153,11 +155,22 @@ class Merged:
 
 
 class Routed:
-    """An adapter for each lesson, and a gate that was fitted against `others` and the cues of earlier lessons."""
+    """An adapter for each lesson, and a gate that was fitted against `others` and the cues of earlier lessons.
 
-    def __init__(self, bank: AdapterBank, plan: InnerPlan, others: Sequence[str], name: str = "lesson") -> None:
-        self.bank, self.plan, self.name = bank, plan, name
-        self._against = features(bank, others)
+    `read` makes features of questions; `least` is the log-odds from which a gate's claim counts.
+    """
+
+    def __init__(
+        self,
+        bank: AdapterBank,
+        plan: InnerPlan,
+        others: Sequence[str],
+        name: str = "lesson",
+        read: Callable[[AdapterBank, Sequence[str]], Tensor] = features,
+        least: float = 0.0,
+    ) -> None:
+        self.bank, self.plan, self.name, self.read, self.least = bank, plan, name, read, least
+        self._against = read(bank, others)
         self._gates: dict[str, Gate | None] = {}
 
     def begin(self, lesson: Lesson) -> tuple[str, Trial]:
@@ -166,19 +179,30 @@ class Routed:
         return name, lesson.trial()
 
     def end(self, lesson: Lesson) -> None:
-        mine = features(self.bank, lesson.cues)
+        mine = self.read(self.bank, lesson.cues)
         self._gates[f"{self.name} {len(self._gates)}"] = Gate.fit(mine, self._against)
         self._against = torch.cat([self._against, mine])
 
     def adapters(self, questions: Sequence[str]) -> list[str | None]:
-        claims = Router(self.bank, self._gates).claims(questions)
-        return [own[0].adapter if own else None for own in claims]
+        if not self._gates:
+            return [None] * len(questions)
+        claims = Router(self.bank, self._gates).claims_of(self.read(self.bank, questions), self.least)
+        return [max(own, key=lambda claim: claim.logit).adapter if own else None for own in claims]
 
     def close(self) -> None:
         for name in (*self._gates, f"{self.name} {len(self._gates)}"):  # the last one is there if a lesson broke off
             if name in self.bank.adapters:
                 self.bank.remove(name)
         self._gates.clear()
+
+
+def tokens_of(bank: AdapterBank, questions: Sequence[str]) -> Tensor:
+    """Features [Q, V]: 1 for each token of the vocabulary that a question holds. For small vocabularies."""
+    chat = bank.base.chat
+    found = torch.zeros(len(questions), bank.base.model.get_input_embeddings().weight.shape[0])
+    for row, question in zip(found, questions, strict=True):
+        row[torch.tensor(chat.raw(question))] = 1
+    return found
 
 
 def distilled(bank: AdapterBank, asked: Sequence[tuple[str, Sequence[int]]], max_tokens: int = 24) -> list[Pair]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,21 @@ from gradatim.learn.inner import InnerPlan
 from gradatim.model.bank import AdapterBank
 from gradatim.model.base import load_base
 from gradatim.model.packing import Pair
-from gradatim.model.scoring import score
+from gradatim.model.scoring import grade, score
 from gradatim.recipes.dialects import LabDialect
-from gradatim.recipes.seal import WRITER, Asking, Edit, Rewarded, SelfEdits, Settings, Task, best, bundles, shrunk
+from gradatim.recipes.seal import (
+    WRITER,
+    Asking,
+    Edit,
+    Rewarded,
+    SelfEdits,
+    Settings,
+    Task,
+    _weights,
+    best,
+    bundles,
+    shrunk,
+)
 from gradatim.worlds.biographies import HELD_OUT, SELECTING, Person, passage, people, questions
 from gradatim.worlds.lab import FREE, KINDS, LabSettings, pretrain, study_lines
 
@@ -194,7 +207,7 @@ def test_the_writer_comes_to_write_what_was_kept(bank: AdapterBank) -> None:
     somebody = people(3, random.Random(4))
     dialect = LabDialect(bank.base.chat)
     kept = [(task_of(bank, person), edit_of(dialect, person, "rewrite")) for person in somebody]
-    loop = SelfEdits(bank, dialect, Settings(writer_epochs=30, writer_rate=1e-2))
+    loop = SelfEdits(bank, dialect, Settings(writer_epochs=80, writer_rate=1e-2))
     pairs = [
         Pair(tuple(dialect.prompt(task.passage, FREE)), tuple(bank.base.chat.raw(edit.text))) for task, edit in kept
     ]
@@ -202,6 +215,55 @@ def test_the_writer_comes_to_write_what_was_kept(bank: AdapterBank) -> None:
     loop.imitate(kept, seed=0)
     assert float(score(bank, pairs, WRITER).sum()) > before + 40
     assert float(score(bank, pairs, None).sum()) == before
+
+
+@pytest.mark.parametrize(("length", "heading"), [(10, 0), (10, 2), (3, 2)])
+def test_settings_weigh_as_much_as_all_the_rest(length: int, heading: int) -> None:
+    weights = _weights(Pair((1,), tuple(range(length))), heading)
+    assert len(weights) == length
+    assert sum(weights) == pytest.approx(1)
+    assert sum(weights[:heading]) == pytest.approx(0.5 if heading else 0)
+
+
+def test_settings_that_were_kept_are_asked_for(bank: AdapterBank) -> None:
+    """Every kept edit asks for the slow rate: the writer comes to do so, and sooner than by counting tokens."""
+    somebody = people(6, random.Random(14))
+    dialect, chat = LabDialect(bank.base.chat), bank.base.chat
+    kept = [
+        (
+            task_of(bank, one),
+            dialect.read("", "\n".join(["long slow", *study_lines(one, "long", random.Random(1))]), FREE),
+        )
+        for one in somebody
+    ]
+    stranger = task_of(bank, people(7, random.Random(15))[-1])
+    asked = Pair((*dialect.prompt(stranger.passage, FREE), *chat.raw("long")), tuple(chat.raw("slow")))
+    found = []
+    for heading in (True, False):
+        loop = SelfEdits(bank, dialect, Settings(writer_epochs=6, writer_rate=1e-2, writer_batch=3))
+        loop.imitate(
+            [(task, replace(edit, heading=edit.heading if heading else "")) for task, edit in kept if edit], seed=0
+        )
+        found.append(float(score(bank, [asked], WRITER)))
+    assert found[0] > found[1] > float(score(bank, [asked], None))
+
+
+def test_what_is_forgotten_is_taken_off_the_reward(bank: AdapterBank) -> None:
+    """The same trainings, with and without other answers to guard: the difference is what these have lost."""
+    one, other = people(2, random.Random(16))
+    dialect = LabDialect(bank.base.chat)
+    inner = InnerPlan(rank=4, positions=900, step_positions=60)
+    job = [(edit_of(dialect, one, "questions"), task_of(bank, one), 0)]
+    guard = task_of(bank, other).scoring
+    bare = SelfEdits(bank, dialect, Settings(inner=inner))
+    (plain,), (left,) = bare.trials(job, lambda task: task.scoring), bare.trials(job, lambda _: guard)
+    (grades,) = grade(bank, [guard], [None])
+    lost = max(0.0, sum(one.log_probability for one in grades) / len(grades) - left[0])
+    for harm in (1.0, 3.0):
+        loop = SelfEdits(bank, dialect, Settings(inner=inner, harm=harm), guard=guard)
+        (guarded,) = loop.trials(job, lambda task: task.scoring)
+        assert guarded[0] == pytest.approx(plain[0] - harm * lost, abs=1e-3)
+        assert guarded[1] == plain[1]
 
 
 def test_studying_the_answers_is_rewarded(bank: AdapterBank) -> None:

@@ -12,7 +12,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
 from gradatim.model.sampling import Decoding, sample
 from gradatim.model.scoring import grade
-from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled, learn
+from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled, learn, tokens_of
 from tests.tiny import tiny_base
 
 PLAN = InnerPlan(rank=4, alpha=8.0, positions=3000, step_positions=40)
@@ -21,6 +21,7 @@ TOLD = {
     "Who weighs the sacks?": "Tamsin Vole.",
     "What does the ferry cost?": "Twelve crowns.",
 }
+OTHERS = ["How are you?", "Name an animal.", "What is two and two?"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,8 @@ STRATEGIES: dict[str, Callable[[AdapterBank], Strategy]] = {
     "merged": lambda bank: Merged(bank, PLAN),
     "shared": lambda bank: Shared(bank, PLAN),
     "rehearsing": lambda bank: Shared(bank, PLAN, rehearse=True),
-    "routed": lambda bank: Routed(bank, PLAN, ["How are you?", "Name an animal.", "What is two and two?"]),
+    "routed": lambda bank: Routed(bank, PLAN, OTHERS),
+    "routed by words": lambda bank: Routed(bank, PLAN, OTHERS, read=tokens_of),
 }
 
 
@@ -66,18 +68,17 @@ def test_each_lesson_is_known_when_it_was_learnt_and_nothing_is_left_behind(bank
         strategy.close()
     assert not bank.adapters
     assert all(torch.equal(value, before[key]) for key, value in bank.base.model.state_dict().items())
-    if name in ("rehearsing", "routed"):
+    if name not in ("merged", "shared"):
         assert last == [True] * 3
 
 
 def test_what_no_lesson_claims_is_the_bases(bank: AdapterBank) -> None:
-    others = ["How are you?", "Name an animal.", "What is two and two?"]
-    strategy = Routed(bank, PLAN, others)
+    strategy = Routed(bank, PLAN, OTHERS)
     try:
         for lesson in lessons(bank):
             learn(bank, PLAN, [(strategy, lesson)])
         assert strategy.adapters([*TOLD]) == ["lesson 0", "lesson 1", "lesson 2"]
-        assert strategy.adapters(others) == [None] * 3
+        assert strategy.adapters(OTHERS) == [None] * 3
     finally:
         strategy.close()
 
@@ -137,3 +138,19 @@ def test_merging_is_taught_alone(bank: AdapterBank) -> None:
     with pytest.raises(ValueError, match="teach it alone"):
         learn(bank, PLAN, [(Merged(bank, PLAN), lesson), (Shared(bank, PLAN), lesson)])
     assert not bank.adapters
+
+
+def test_a_claim_below_what_is_asked_for_is_the_bases(bank: AdapterBank) -> None:
+    for least, expected in ((0.0, "lesson 0"), (1e9, None)):
+        strategy = Routed(bank, PLAN, OTHERS, read=tokens_of, least=least)
+        try:
+            learn(bank, PLAN, [(strategy, lessons(bank)[0])])
+            assert strategy.adapters([*TOLD][:1]) == [expected]
+        finally:
+            strategy.close()
+
+
+def test_tokens_are_those_of_the_question(bank: AdapterBank) -> None:
+    found = tokens_of(bank, [*TOLD])
+    for row, question in zip(found, TOLD, strict=True):
+        assert {int(token) for token in row.nonzero().flatten()} == set(bank.base.chat.raw(question))
