@@ -37,7 +37,7 @@ _TOKEN = r"\d+\.\d+|\d|\w+|[^\w\s]|\n"
 class GridLabSettings(Making):
     """What a lab model of the grids is made of."""
 
-    steps: int = 6000
+    steps: int = 4000
     edits: float = 1 / 7  # share of texts that end in a self-edit
 
 

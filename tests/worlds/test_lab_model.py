@@ -1,4 +1,4 @@
-"""The lab model that is kept with the benchmarks: it knows its people and reads a passage about a stranger."""
+"""The lab models that are kept with the benchmarks know their people, read about strangers, and see rules of colour."""
 
 from __future__ import annotations
 
@@ -13,16 +13,26 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.base import load_base
 from gradatim.model.packing import Pair
 from gradatim.model.scoring import grade
+from gradatim.recipes.few_shot import GridDialect
 from gradatim.worlds.biographies import HELD_OUT, passage, people, questions
+from gradatim.worlds.grids import KNOWN, NOVEL, invented
 from gradatim.worlds.lab import READ, LabSettings, known_people
 
-FOLDER = Path(__file__).parents[2] / "benchmarks" / "lab" / "one-wording"
-SETTINGS = LabSettings(**json.loads((FOLDER / "training.json").read_text())["settings"])
+LABS = Path(__file__).parents[2] / "benchmarks" / "lab"
+
+
+def settings(folder: Path) -> LabSettings:
+    return LabSettings(**json.loads((folder / "training.json").read_text())["settings"])
+
+
+@pytest.fixture(scope="module", params=["one-wording", "six-wordings"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    return LABS / str(request.param)
 
 
 @pytest.fixture(scope="module")
-def bank() -> AdapterBank:
-    return AdapterBank(load_base(str(FOLDER), dtype=torch.float32))
+def bank(folder: Path) -> AdapterBank:
+    return AdapterBank(load_base(str(folder), dtype=torch.float32))
 
 
 def right(bank: AdapterBank, asked: list[tuple[list[int], str]]) -> float:
@@ -31,14 +41,16 @@ def right(bank: AdapterBank, asked: list[tuple[list[int], str]]) -> float:
     return sum(one.greedy for one in grades) / len(grades)
 
 
-def test_it_is_small_and_was_made_as_it_says(bank: AdapterBank) -> None:
-    report = json.loads((FOLDER / "training.json").read_text())
-    assert bank.base.model.num_parameters() == report["parameters"] < 6_000_000
-    assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 12 * 2**20
+@pytest.mark.parametrize("name", ["one-wording", "six-wordings", "grids"])
+def test_it_is_small_and_was_made_as_it_says(name: str) -> None:
+    report = json.loads((LABS / name / "training.json").read_text())
+    model = load_base(str(LABS / name), dtype=torch.float32).model
+    assert model.num_parameters() == report["parameters"] < 6_000_000
+    assert sum(file.stat().st_size for file in (LABS / name).iterdir()) < 12 * 2**20
 
 
-def test_it_answers_about_those_it_was_asked_about_and_not_about_strangers(bank: AdapterBank) -> None:
-    known = known_people(SETTINGS)
+def test_it_answers_about_those_it_was_asked_about_and_not_about_strangers(bank: AdapterBank, folder: Path) -> None:
+    known = known_people(settings(folder))
     strangers = people(40, random.Random(5), {person.name for person in known})
     shares = [
         right(bank, [(bank.base.chat.prompt(q.text), q.answer) for person in group for q in questions(person, 0)])
@@ -48,11 +60,25 @@ def test_it_answers_about_those_it_was_asked_about_and_not_about_strangers(bank:
     assert shares[1] < 0.1
 
 
-def test_it_reads(bank: AdapterBank) -> None:
-    strangers = people(40, random.Random(6), {person.name for person in known_people(SETTINGS)})
+def test_it_reads(bank: AdapterBank, folder: Path) -> None:
+    strangers = people(40, random.Random(6), {person.name for person in known_people(settings(folder))})
     asked = [
         (bank.base.chat.raw(READ.format(passage=passage(person), question=f"Question: {q.text}\nAnswer:")), q.answer)
         for person in strangers
         for q in questions(person, HELD_OUT)
     ]
     assert right(bank, asked) > 0.95
+
+
+def test_rules_of_colour_are_seen_in_examples_and_novel_ones_are_not() -> None:
+    """What the benchmark rests on: there is something to build on, and something left to learn."""
+    bank = AdapterBank(load_base(str(LABS / "grids"), dtype=torch.float32))
+    dialect, chance = GridDialect(bank.base.chat), random.Random(7)
+    colours = {name: KNOWN[name] for name in ("swap colours", "paint")}
+    shares = []
+    for families in (colours, NOVEL):
+        pairs = [dialect.question(invented(chance, families)) for _ in range(40)]
+        (grades,) = grade(bank, [pairs], [None])
+        shares.append(sum(one.greedy for one in grades) / len(grades))
+    assert shares[0] > 0.7
+    assert shares[1] < 0.3
