@@ -49,6 +49,8 @@ from gradatim.worlds.grids import NOVEL, Family, Puzzle, invented, load
 MODEL = Path(__file__).with_name("lab") / "grids"
 ORACLE = GridEdit(basic=True, learning_rate=0.003, epochs=4)
 """Made by hand, the best of seven tried on 48 puzzles that are not among these."""
+SEEN = 5
+"""How often a value must have been tried to be called the best."""
 CANDIDATES = 48
 """How many puzzles are tried at a time until enough are found."""
 
@@ -116,7 +118,8 @@ def best_setting(tried: Sequence[Rewarded]) -> GridEdit:
     for one in tried:
         for name, value in asdict(GridEdit.read(one.edit.text) or GridEdit()).items():
             worth[name][value].append(one.shrunk - centre[one.task])
-    return GridEdit(**{name: max(of, key=lambda value: statistics.mean(of[value])) for name, of in worth.items()})
+    often = {name: {value: gains for value, gains in of.items() if len(gains) >= SEEN} for name, of in worth.items()}
+    return GridEdit(**{name: max(of, key=lambda value: statistics.mean(of[value])) for name, of in often.items() if of})
 
 
 def row(solved: Sequence[float], each: int) -> dict[str, float | int]:
@@ -171,7 +174,9 @@ def on_arc(world: Grids, path: Path, seeds: int) -> dict[str, Any]:
     """ARC's own tasks, as far as they fit."""
     tasks = [world.dialect.task(puzzle) for puzzle in load(path) if len(puzzle.train) > 1 and puzzle.test]
     tasks = [task for task in tasks if max(map(len, task.scoring)) <= LONGEST]
-    found: dict[str, Any] = {"tasks": len(tasks), "in context": sum(world.in_context(tasks))}
+    if not tasks:
+        return {"tasks": 0}
+    found: dict[str, Any] = {"tasks": len(tasks), "in context": row(world.in_context(tasks), 1)}
     found["after rl"] = row(world.solved(world.written(tasks, seeds)), seeds)
     found["oracle"] = row(
         world.solved([world.job(one.passage, ORACLE, n) for one in tasks for n in range(seeds)]), seeds

@@ -7,7 +7,7 @@ A handbook's passages are studied together by one adapter, with equally many pos
 question after which the adapter tells the passage with the answer word for word, without any gate or check. The arms:
 
 - base: nothing is trained
-- passage only: the passages, each as the answer to a request for its subject
+- passage only: the passages, each as the answer to a request for its subject, which is the same one for all of them
 - untrained edits: one edit of the base for each passage and seed
 - random edits: prompts about another passage of the same handbook
 - after rl: one edit for each passage and seed by the writer after `--rounds` rounds
@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import random
 import statistics
 import time
 from collections import Counter
@@ -47,7 +48,7 @@ from gradatim.observe.standing import standing_passages
 from gradatim.observe.subject import name_subjects
 from gradatim.recall import Minds
 from gradatim.recipes.passages import SETTINGS, PassageDialect, Told
-from gradatim.recipes.seal import Edit, SelfEdits, Task
+from gradatim.recipes.seal import Edit, SelfEdits, Task, joint
 from gradatim.writing.questions import title_of
 from gradatim.writing.words import contains
 
@@ -98,15 +99,7 @@ class Bench:
     def score(self, jobs: Sequence[tuple[Job, int]]) -> list[tuple[float, float]]:
         """For each job the share of right answers and the share of base skills kept."""
         plan = self.loop.settings.inner
-        trials = [
-            Trial(
-                tuple(pair for edit, _ in job for pair in edit.pairs),
-                job[0][0].learning_rate,
-                seed,
-                plan.positions * len(job),
-            )
-            for job, seed in jobs
-        ]
+        trials = [joint([edit for edit, _ in job], seed, plan) for job, seed in jobs]
 
         def measure(names: list[str], numbers: range) -> list[tuple[float, float]]:
             groups = [[pair for _, task in jobs[number][0] for pair in task.scoring] for number in numbers]
@@ -130,10 +123,10 @@ class Bench:
         for tasks in self.test:
             drafts = self.loop.write(tasks, max(seeds, len(SETTINGS.kinds)), seed=7)
             for number in range(seeds):
-                job = []
+                job, chance = [], random.Random(number)  # all kinds alike, whatever could be read
                 for place, task in enumerate(tasks):
-                    edits = drafts[(place + shift) % len(tasks)]
-                    edit = edits[number % len(edits)] if edits else self.dialect.plain(task.passage)
+                    source = (place + shift) % len(tasks)
+                    edit = chance.choice(drafts[source] or [self.dialect.plain(tasks[source].passage)])
                     if shift:
                         asked = [pair.prompt for pair in edit.pairs]
                         target = self.dialect.plain(task.passage).pairs[0].target
@@ -188,15 +181,19 @@ def main() -> None:
         report = bench.loop.round(bench.train, number)
         if chosen.save:
             bench.loop.save(chosen.save, report)
+        tried = [one for one in report.tried if bench.train[one.task].selecting]
         log.append({
             "round": number, "trials": report.trials, "reliability": round(report.reliability, 2),
-            "tried": round(statistics.mean(statistics.mean(one.rewards) for one in report.tried), 2),
+            "tried": round(statistics.mean(x for one in tried for x in one.rewards), 2),
             "kept": round(statistics.mean(statistics.mean(one.rewards) for one in report.kept), 2),
             "kinds": dict(Counter(one.edit.kind for one in report.kept).most_common()),
             "seconds": round(time.monotonic() - at),
         })  # fmt: skip
         print(log[-1], flush=True)
-        tell("after rl" if number == chosen.rounds - 1 else f"after round {number + 1}", bench.written(chosen.seeds))
+        if number < chosen.rounds - 1:
+            tell(f"after round {number + 1}", bench.written(chosen.seeds))
+    if chosen.rounds:
+        tell("after rl", bench.written(chosen.seeds))
     print(json.dumps({"arms": arms, "rounds": log, "seconds": round(time.monotonic() - began)}))
 
 

@@ -28,7 +28,7 @@ from gradatim.observe.subject import name_subjects
 from gradatim.propose import Material, admit, build, choose_strategy
 from gradatim.propose.filters import fingerprint
 from gradatim.recall import Studied
-from gradatim.store.canonical import digest_of
+from gradatim.store.canonical import canonical, digest_of
 from gradatim.store.records import load_document
 from gradatim.types import (
     Candidate,
@@ -337,22 +337,33 @@ def judge(bench: Workbench, evidence: Evidence, exam: Exam, candidates: Sequence
         if candidate.strategy == RAW:
             controls[RAW] = _share(measured.exam.after)
         after = zip((*lessons, *exam.questions), (*measured.lessons.after, *measured.exam.after), strict=True)
+        answers = {_asked_of(question): ok for question, ok in after}
         said = verdict(candidate.name, measured, _thresholds(bench))
-        verdicts.append(replace(said, answers={q.id: ok for q, ok in after}, judged_by=__version__))
+        verdicts.append(replace(said, answers=answers, judged_by=_judged_by(bench)))
     return tuple(replace(one, controls=dict(controls)) for one in verdicts)
 
 
 def _lessons_before(bench: Workbench, lessons: Sequence[Question]) -> list[bool]:
     """What the live model gets right of earlier lessons: its own verdict tells, the rest is asked."""
     known: dict[str, bool] = {}
-    if bench.live.verdict is not None:
+    if lessons and bench.live.verdict is not None:
         judged = bench.workspace.blobs.get_json(bench.live.verdict, Verdict)
-        known = judged.answers if judged.judged_by == __version__ else {}
-    asked = [question for question in lessons if question.id not in known]
+        known = judged.answers if judged.judged_by == _judged_by(bench) else {}
+    asked = [question for question in lessons if _asked_of(question) not in known]
     if asked:
         answers = right(asked, bench.ask_live([question.text for question in asked]))
-        known = known | {question.id: ok for question, ok in zip(asked, answers, strict=True)}
-    return [known[question.id] for question in lessons]
+        known = known | {_asked_of(question): ok for question, ok in zip(asked, answers, strict=True)}
+    return [known[_asked_of(question)] for question in lessons]
+
+
+def _asked_of(question: Question) -> Digest:
+    """Names a question together with what is accepted: two lessons may be asked the same and answered otherwise."""
+    return digest_of(canonical([question.passage, question.text, list(question.accepted)]))
+
+
+def _judged_by(bench: Workbench) -> str:
+    """What decides, beside the adapters, how a question is answered."""
+    return f"{__version__}, {bench.bank.base.dtype}"
 
 
 def _in_context(bench: Workbench, evidence: Evidence, exam: Exam) -> list[bool]:

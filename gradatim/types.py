@@ -207,7 +207,7 @@ class Verdict:
     checks: tuple[Check, ...]
     controls: dict[str, float] = field(default_factory=dict)  # share right under each control
     answers: dict[str, bool] = field(default_factory=dict)  # by question of all lessons: whether it was right
-    judged_by: str = ""  # version of Gradatim: another one may answer otherwise with the same adapters
+    judged_by: str = ""  # version of Gradatim and precision: others may answer otherwise with the same adapters
 
 
 # ------------------------------------------------------------------ release

@@ -61,10 +61,12 @@ class GridDialect:
         return None if edit is None else self.edit(passage, edit)
 
     def edit(self, passage: Puzzle, edit: GridEdit) -> Edit | None:
-        """What an edit comes to for a puzzle; None where nothing of it is short enough to be studied.
+        """What an edit comes to for a puzzle; None where too little is shown, or all of it is too long.
 
         The same edit of the same puzzle gives the same material, in the same order.
         """
+        if len(passage.train) < 2:
+            return None
         chance = random.Random(f"{passage.train} {edit.text()}")
         pairs = [self.question(one, all_tokens=edit.all_tokens) for one in studied(passage, edit, chance)]
         pairs = [pair for pair in pairs if len(pair) <= LONGEST]
@@ -74,10 +76,10 @@ class GridDialect:
         return Edit(edit.text(), KIND, tuple(pairs), edit.learning_rate, positions)
 
     def plain(self, passage: Puzzle) -> Edit:
-        """The examples themselves, at the middle rate; ValueError where they are too long."""
+        """The examples themselves, at the middle rate; ValueError where there are too few or they are too long."""
         edit = self.edit(passage, GridEdit())
         if edit is None:
-            raise ValueError(f"puzzle {passage.name} has no examples of {LONGEST} tokens or fewer")
+            raise ValueError(f"puzzle {passage.name} has no two examples in {LONGEST} tokens or fewer")
         return edit
 
     def question(self, puzzle: Puzzle, number: int = 0, *, all_tokens: bool = False) -> Pair:

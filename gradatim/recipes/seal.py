@@ -18,12 +18,13 @@ imitate them from the base on. What differs from the published protocol, and why
 - *Racing.* All drafts get a few seeds, only the better ones more, and means are shrunk towards the task's by how
   reliable they have shown themselves to be (`shrunk`, an analysis of variance).
 - *A proxy first.* Of many drafts only those go to training in which the base itself believes most, passage in view.
-- *Forgetting counts.* What a training loses of other answers of the base is taken off its reward, so edits that teach
-  fast and harm are not kept. The paper's reward sees only the passage.
-- *Equal effort.* Every trial takes equally many positions, so longer edits don't win by being longer.
+- *Forgetting counts.* What a training loses of other answers of the base is taken off its reward, where such are given
+  as `guard`. The paper's reward sees only the passage.
+- *Equal effort.* Every trial takes equally many positions, so longer edits don't win by being longer; among edits that
+  are studied together each has an equal share. Only where effort is itself under search does an edit say how many.
 
-Limits: knowledge from one passage at a time. The writer's imitation is trained on whole edits, so a kept edit's wrong
-lines are imitated with the right ones.
+Limits: edits that are studied together are studied at one rate. The writer's imitation is trained on whole edits, so a
+kept edit's wrong lines are imitated with the right ones.
 """
 
 from __future__ import annotations
@@ -224,7 +225,7 @@ class SelfEdits(Generic[Source]):
         which: Callable[[Task[Source]], Sequence[Pair]],
     ) -> list[list[tuple[float, float]]]:
         """The same for edits of several tasks that one adapter studies, at the first one's rate: a result for each."""
-        made = [_joint([edit for edit, _ in studied], seed, self.settings.inner) for studied, seed in jobs]
+        made = [joint([edit for edit, _ in studied], seed, self.settings.inner) for studied, seed in jobs]
 
         def measure(names: list[str], numbers: range) -> list[list[tuple[float, float]]]:
             asked = [[self.guard, *(which(task) for _, task in jobs[number][0])] for number in numbers]
@@ -252,14 +253,14 @@ class SelfEdits(Generic[Source]):
             for task, edits in enumerate(drafts)
             for edit in self.believed(tasks[task], edits, settings.tried)
         ]
-        if not entered:
+        if not any(tasks[task].selecting for _, task in entered):
             raise ModelError("Nothing that the model wrote can be read as study material: it needs another dialect.")
         first = self._heat(tasks, entered, range(seed, seed + settings.seeds))
         rewarded = [Rewarded(edit, task, rewards) for (edit, task), rewards in zip(entered, first, strict=True)]
         rewarded, reliability = shrunk(rewarded)
         finalists = [one for task in range(len(tasks)) for one in best(rewarded, task, settings.finalists)]
         more = range(seed + settings.seeds, seed + settings.seeds + settings.final_seeds)
-        again = self._heat(tasks, [(one.edit, one.task) for one in finalists], more)
+        again = self._heat(tasks, [(one.edit, one.task) for one in finalists], more, turn=settings.seeds)
         finalists, _ = shrunk(
             [Rewarded(one.edit, one.task, one.rewards + rewards) for one, rewards in zip(finalists, again, strict=True)]
         )
@@ -320,12 +321,12 @@ class SelfEdits(Generic[Source]):
         return f"seed {self.seed}, {self.settings}"
 
     def _heat(
-        self, tasks: Sequence[Task[Source]], entered: Sequence[tuple[Edit, int]], seeds: Sequence[int]
+        self, tasks: Sequence[Task[Source]], entered: Sequence[tuple[Edit, int]], seeds: Sequence[int], turn: int = 0
     ) -> list[tuple[float, ...]]:
         """The rewards of each edit, a seed each. Edits of one book meet others in company from seed to seed."""
         jobs, whose = [], []
-        for turn, seed in enumerate(seeds):
-            for bundle in bundles([(task, tasks[task].book) for _, task in entered], turn):
+        for number, seed in enumerate(seeds):
+            for bundle in bundles([(task, tasks[task].book) for _, task in entered], turn + number):
                 jobs.append(([(entered[i][0], tasks[entered[i][1]]) for i, _ in bundle], seed))
                 whose.append(bundle)
         rewards: list[list[float]] = [[] for _ in entered]
@@ -398,9 +399,12 @@ def bundles(entered: Sequence[tuple[int, str | None]], turn: int = 0) -> list[li
     return made
 
 
-def _joint(edits: Sequence[Edit], seed: int, plan: InnerPlan) -> Trial:
+def joint(edits: Sequence[Edit], seed: int, plan: InnerPlan) -> Trial:
+    """One adapter's study of these edits at the first one's rate, each with about as many positions as any other."""
     positions = sum(plan.positions if edit.positions is None else edit.positions for edit in edits)
-    return Trial(tuple(pair for edit in edits for pair in edit.pairs), edits[0].learning_rate, seed, positions)
+    sizes = [sum(map(len, edit.pairs)) for edit in edits]
+    pairs = [pair for edit, size in zip(edits, sizes, strict=True) for pair in edit.pairs * round(max(sizes) / size)]
+    return Trial(tuple(pairs), edits[0].learning_rate, seed, positions)
 
 
 def _means(grades: Sequence[Grade], asked: Sequence[Sequence[Pair]]) -> list[tuple[float, float]]:
@@ -423,6 +427,8 @@ def best(rewarded: Sequence[Rewarded], task: int, most: int) -> list[Rewarded]:
 
 def shrunk(rewarded: Sequence[Rewarded]) -> tuple[list[Rewarded], float]:
     """Each mean moved towards its task's by 1 − reliability, and the reliability of these means.
+
+    With one training of each edit nothing is known of noise: the means are taken as they are, and 1 is told.
 
     Two-way analysis of variance within tasks, edits by seeds: the variance between edits' means, less what the noise of
     their trainings would make of equal edits, over itself. What a seed does to all edits of a task alike is no noise,

@@ -6,9 +6,9 @@
 
 The self-edit of SEAL's few-shot half (Zweiger et al., arXiv 2506.10943, section 4.2) chooses the settings of test-time
 training (Akyürek et al., arXiv 2411.07279): each of a puzzle's examples becomes the question once, the others stay in
-view; so do they of each augmented puzzle, once more in other colours. Augmentations change all grids of a puzzle
-alike: `basic` turns and flips them, `size` makes cells into blocks, `repeat` sets a grid beside or above itself, and
-`chain` does one after another.
+view. The same is done with every augmented version, and all of it once more with colours exchanged. Augmentations
+change all grids of a puzzle alike: `basic` turns and flips them, `size` makes cells into blocks, `repeat` sets a grid
+beside or above itself, and `chain` does one after another.
 
 Limits: of the many puzzles that come of this, `MOST` are studied; grids may not grow beyond ARC's bounds.
 """
@@ -42,8 +42,6 @@ MOST = 48
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
 EPOCHS = (1, 2, 4, 8)
 """What a random edit chooses among. An edit may ask for other values."""
-
-FASTEST, LONGEST = 1.0, 100
 
 
 class _Data(BaseModel, strict=True):

@@ -8,7 +8,7 @@
 Form and terms are those of the Abstraction and Reasoning Corpus (Chollet, arXiv 1911.01547): colours are the digits 0
 to 9, 0 is the ground. The rules here are far fewer and simpler than ARC's, and grids measure `SIZES`, so that a model
 of a million parameters can live among them. `KNOWN` families are for a base to be trained on, `NOVEL` ones are kept
-from it: each puts two known rules together, or does what no known rule does.
+from it. A novel rule can look like a known one by chance: a ground that is filled, like two colours that are swapped.
 
 Limits: a rule may be told by fewer examples than are shown, or by more; nothing checks that it is the only one.
 """

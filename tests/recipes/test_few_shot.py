@@ -94,6 +94,7 @@ def test_what_is_too_long_is_left_out_or_refused(bank: AdapterBank) -> None:
     assert dialect.edit(puzzle, GridEdit(basic=True)) is None
     with pytest.raises(ValueError, match=f"{LONGEST} tokens or fewer"):
         dialect.plain(puzzle)
+    assert dialect.edit(Puzzle("one", PUZZLE.train[:1], PUZZLE.test), GridEdit()) is None
     assert dialect.plain(PUZZLE) == dialect.edit(PUZZLE, GridEdit())
 
 
