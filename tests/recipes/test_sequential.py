@@ -41,8 +41,7 @@ def lessons(bank: AdapterBank) -> list[Lesson]:
 
 def known(bank: AdapterBank, strategy: Strategy) -> list[bool]:
     names = strategy.adapters([*TOLD])
-    graded = grade(bank, [[pair(bank, asked)] for asked in TOLD], names)
-    return [one.greedy for (one,) in graded]
+    return [grade(bank, [[pair(bank, asked)]], [name])[0][0].greedy for asked, name in zip(TOLD, names, strict=True)]
 
 
 STRATEGIES: dict[str, Callable[[AdapterBank], Strategy]] = {
@@ -123,8 +122,9 @@ def test_strategies_taught_together_are_as_taught_alone(bank: AdapterBank) -> No
                 for lesson in lessons(bank)[:2]:
                     learn(bank, PLAN, [(strategy, lesson) for strategy in group])
                 for strategy in group:
-                    graded = grade(bank, [[pair(bank, asked)] for asked in TOLD], strategy.adapters([*TOLD]))
-                    found += [one.log_probability for (one,) in graded]
+                    for asked, name in zip(TOLD, strategy.adapters([*TOLD]), strict=True):
+                        ((one,),) = grade(bank, [[pair(bank, asked)]], [name])
+                        found.append(one.log_probability)
             finally:
                 for strategy in group:
                     strategy.close()
