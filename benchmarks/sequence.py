@@ -141,7 +141,8 @@ def _cues(edit: Edit) -> tuple[str, ...]:
     """What questions about an edit's lines could look like: its questions, and its sentences."""
     lines = edit.text.replace(". ", ".\n").splitlines()
     told = lines if edit.kind == "passage" else lines[1:]
-    return tuple(line.removeprefix("Question:").split("Answer:")[0].strip() for line in told)
+    cues = (line.removeprefix("Question:").split("Answer:")[0].strip() for line in told)
+    return tuple(cue for cue in cues if cue) or (edit.text,)
 
 
 def _right(loop: SelfEdits[str], asked: Sequence[Sequence[Asking]], names: Sequence[str | None]) -> list[float]:

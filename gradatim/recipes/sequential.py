@@ -201,7 +201,7 @@ def tokens_of(bank: AdapterBank, questions: Sequence[str]) -> Tensor:
     chat = bank.base.chat
     found = torch.zeros(len(questions), bank.base.model.get_input_embeddings().weight.shape[0])
     for row, question in zip(found, questions, strict=True):
-        row[torch.tensor(chat.raw(question))] = 1
+        row[torch.tensor(chat.raw(question), dtype=torch.long)] = 1
     return found
 
 

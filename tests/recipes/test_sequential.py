@@ -151,6 +151,7 @@ def test_a_claim_below_what_is_asked_for_is_the_bases(bank: AdapterBank) -> None
 
 
 def test_tokens_are_those_of_the_question(bank: AdapterBank) -> None:
+    assert not tokens_of(bank, [""]).any()
     found = tokens_of(bank, [*TOLD])
     for row, question in zip(found, TOLD, strict=True):
         assert {int(token) for token in row.nonzero().flatten()} == set(bank.base.chat.raw(question))
