@@ -18,21 +18,25 @@ Shape letters: L labelled positions, V vocabulary, N adapters of a step.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.adamw import adamw
 
+from gradatim.model.adapter import Adapter
 from gradatim.model.allocation import refuse_what_does_not_fit
 from gradatim.model.bank import AdapterBank
+from gradatim.model.head import log_probabilities_of
 from gradatim.model.lower import LowerBlocks, lowest_block
 from gradatim.model.memory import StepCost, adapter_bytes
 from gradatim.model.packing import Packed, Pair, pack_groups
-from gradatim.model.scoring import label_logits
+from gradatim.model.scoring import label_states
 
 
 class Shown(NamedTuple):
@@ -46,23 +50,33 @@ class Shown(NamedTuple):
 class Labels:
     """The labelled positions of a step, adapter after adapter and pair after pair, in the order they were given."""
 
-    logits_LV: Tensor
+    hidden_LD: Tensor  # what goes into the head
+    head: nn.Module
     packed: Packed
     counts: tuple[int, ...]  # pairs of each adapter
 
     @cached_property
+    def logits_LV(self) -> Tensor:
+        """In fp32; an objective that needs both takes them before the log-probabilities, which then come from them."""
+        logits_LV: Tensor = self.head(self.hidden_LD).float()
+        return logits_LV
+
+    @cached_property
     def log_probability_L(self) -> Tensor:
-        return -F.cross_entropy(self.logits_LV, self.packed.labels_L.to(self.logits_LV.device), reduction="none")
+        labels_L = self.packed.labels_L.to(self.hidden_LD.device)
+        if "logits_LV" in self.__dict__:
+            return -F.cross_entropy(self.logits_LV, labels_L, reduction="none")
+        return log_probabilities_of(self.hidden_LD, self.head, labels_L)
 
     @cached_property
     def pairs_L(self) -> Tensor:
         """The number of the pair, over all adapters."""
-        return self.packed.pairs_L.to(self.logits_LV.device)
+        return self.packed.pairs_L.to(self.hidden_LD.device)
 
     @cached_property
     def adapters_L(self) -> Tensor:
         """The number of the adapter."""
-        counts = torch.tensor(self.counts, device=self.logits_LV.device)
+        counts = torch.tensor(self.counts, device=self.hidden_LD.device)
         return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)[self.pairs_L]
 
     def of_pairs(self, first: int, count: int) -> Tensor:
@@ -73,10 +87,25 @@ class Labels:
 Objective = Callable[[Labels], Tensor]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Joined:
-    optimizer: torch.optim.AdamW
+    """An adapter under training, with AdamW's state."""
+
+    adapter: Adapter
+    settings: _Settings
     clip: float | None
+    mean_P: Tensor
+    square_P: Tensor
+    steps: Tensor  # taken so far, a scalar
+
+
+class _Settings(NamedTuple):
+    """AdamW's; adapters that have them in common are updated by one call."""
+
+    rate: float
+    betas: tuple[float, float]
+    epsilon: float
+    weight_decay: float
 
 
 class Trainer:
@@ -104,8 +133,9 @@ class Trainer:
         adapter = self._bank.adapters[name]
         weights, moments = adapter.flat, adapter_bytes(adapter.modules.values(), adapter.rank) // 2
         refuse_what_does_not_fit(moments, weights.device, f"Training adapter {name}")
-        optimizer = torch.optim.AdamW([weights], learning_rate, betas, epsilon, weight_decay, fused=True)
-        self._joined[name] = _Joined(optimizer, clip)
+        mean_P, square_P, steps = torch.zeros_like(weights), torch.zeros_like(weights), weights.new_zeros(())
+        settings = _Settings(learning_rate, betas, epsilon, weight_decay)
+        self._joined[name] = _Joined(adapter, settings, clip, mean_P, square_P, steps)
         lowest = min(lowest_block(self._bank.adapters[each]) for each in self._joined)
         if self._lower is None or lowest != self._lower.first:
             self._lower = LowerBlocks(self._bank, lowest)
@@ -116,8 +146,7 @@ class Trainer:
         del self._joined[name]
 
     def set_rate(self, name: str, learning_rate: float) -> None:
-        for group in self._joined[name].optimizer.param_groups:
-            group["lr"] = learning_rate
+        self._joined[name].settings = self._joined[name].settings._replace(rate=learning_rate)
 
     def step(self, work: Mapping[str, Sequence[Shown | Pair]], objective: Objective) -> dict[str, int]:
         """One step of the adapters in `work` on what each is shown; returns the positions that each computed.
@@ -136,15 +165,36 @@ class Trainer:
         wholes = [one.whole for group in shown for one in group]
         self._bank.stack(names)
         lower = self._lower if self._reuse and self._lower is not None and self._lower.supported else None
-        logits_LV = label_logits(self._bank, packed, names, lower, wholes, overwrite=True).float()
-        objective(Labels(logits_LV, packed, tuple(map(len, shown)))).backward()  # type: ignore[no-untyped-call]
-        for name, size in zip(names, packed.sizes, strict=True):
-            if size:
-                self._apply(name)
+        hidden_LD = label_states(self._bank, packed, names, lower, wholes, overwrite=True)
+        labels = Labels(hidden_LD, self._bank.base.head, packed, tuple(map(len, shown)))
+        objective(labels).backward()  # type: ignore[no-untyped-call]
+        _update([self._joined[name] for name, size in zip(names, packed.sizes, strict=True) if size])
         return dict(zip(names, packed.sizes, strict=True))
 
-    def _apply(self, name: str) -> None:
-        joined, gradient_P = self._joined[name], self._bank.adapters[name].gradient
-        if joined.clip is not None:
-            gradient_P.mul_(torch.clamp(joined.clip / (gradient_P.norm() + 1e-6), max=1.0))
-        joined.optimizer.step()
+
+@torch.no_grad()
+def _update(trained: Sequence[_Joined]) -> None:
+    """Clip each one's gradient by its own norm, then AdamW, adapters of equal settings in one call."""
+    alike: defaultdict[_Settings, list[_Joined]] = defaultdict(list)
+    for one in trained:
+        alike[one.settings].append(one)
+        if one.clip is not None:
+            gradient_P = one.adapter.gradient
+            gradient_P.mul_(torch.clamp(one.clip / (gradient_P.norm() + 1e-6), max=1.0))
+    for (rate, betas, epsilon, weight_decay), these in alike.items():
+        adamw(
+            [one.adapter.flat for one in these],
+            [one.adapter.gradient for one in these],
+            [one.mean_P for one in these],
+            [one.square_P for one in these],
+            [],
+            [one.steps for one in these],
+            fused=True,
+            amsgrad=False,
+            beta1=betas[0],
+            beta2=betas[1],
+            lr=rate,
+            weight_decay=weight_decay,
+            eps=epsilon,
+            maximize=False,
+        )

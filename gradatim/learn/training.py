@@ -165,14 +165,15 @@ def _step(trainer: Trainer, runs: Sequence[_Run]) -> int:
     figures: list[tuple[float, float]] = []
 
     def objective(labels: Labels) -> Tensor:
+        logits_LV = labels.logits_LV if any(replays for _, replays in batches) else None
         figures.extend(_figures(labels, [len(study) for study, _ in batches]))
         total = sequence_means(-labels.log_probability_L, labels.adapters_L, len(runs)).sum()
         first = 0
         for study, replays in batches:
-            if replays:
+            if logits_LV is not None and replays:
                 mine_L = labels.of_pairs(first + len(study), len(replays))
                 base_LV = torch.cat([replayed.of_base_TV for replayed in replays]).float()
-                total = total + KL_WEIGHT * kl_exact(base_LV, labels.logits_LV[mine_L]).mean()
+                total = total + KL_WEIGHT * kl_exact(base_LV, logits_LV[mine_L]).mean()
             first += len(study) + len(replays)
         return total
 

@@ -36,8 +36,8 @@ import torch
 from torch import Tensor, nn
 
 from gradatim.errors import ModelError
-from gradatim.model import attention
-from gradatim.model.adapter import Adapter, ModuleShape
+from gradatim.model import attention, norms
+from gradatim.model.adapter import Adapter, Family, ModuleShape, families
 from gradatim.model.base import Base
 
 _MOST_PADDING = 2.0  # places for each position; beyond, adapters are multiplied one after the other
@@ -62,15 +62,23 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Positions start..stop of a layer's input, which N adapters share, with their weights and gradients."""
+class Gradients:
+    """Where the gradients of a part go, shaped like its weights."""
 
-    A_NrD: Tensor
-    B_NKr: Tensor
+    of_A_NSD: Tensor
+    of_B_NrK: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Positions start..stop of an input, which N adapters share, with the weights they have for a family of modules."""
+
+    A_NSD: Tensor
+    B_NrK: tuple[Tensor, ...]  # of each module
     scale: float
     start: int
     stop: int
-    gradients: tuple[Tensor, Tensor] | None  # of A and B; None where nothing is trained
+    gradients: Gradients | None  # None where nothing is trained
     shares: Shares | None = None  # None: all of one size
 
     def split(self, x_PD: Tensor) -> Tensor:
@@ -78,7 +86,7 @@ class Part:
         mine = x_PD[self.start : self.stop]
         if self.shares is not None:
             mine = mine.index_select(0, self.shares.inputs)
-        return mine.view(len(self.A_NrD), -1, x_PD.shape[1])
+        return mine.view(len(self.A_NSD), -1, x_PD.shape[1])
 
     def mask(self, low_NMr: Tensor) -> Tensor:
         """Padding set to zero, in place."""
@@ -102,14 +110,20 @@ class Division:
         self.segments, self.total, self.line = tuple(segments), segments[-1].stop if segments else 0, line
         self._stack, self._overwrite = stack, overwrite
         self._written: set[int] = set()
-        self._parts: dict[tuple[str, int, bool], list[Part]] = {}
+        self._parts: dict[tuple[Family, int, bool], list[Part] | None] = {}
         self._shares: dict[tuple[int, ...], Shares] = {}
 
-    def parts(self, module: str, shape: torch.Size) -> list[Part]:
-        """The parts of a module's input of this shape, [R, T, D], looked up once."""
-        key = (module, shape[:-1].numel(), torch.is_grad_enabled())
+    def parts(self, family: Family, shape: torch.Size) -> list[Part] | None:
+        """The parts of a family's input of this shape, [R, T, D], looked up once.
+
+        None where an adapter has only some of the family: its modules must then be asked for one by one.
+        """
+        key = (family, shape[:-1].numel(), torch.is_grad_enabled())
         if key not in self._parts:
-            self._parts[key] = list(self._find(module, shape)) if self.segments else []
+            torn = any(
+                0 < len(set(family) & s.adapter.modules.keys()) < len(family) for s in self.segments if s.adapter
+            )
+            self._parts[key] = None if torn else list(self._find(family, shape)) if self.segments else []
         return self._parts[key]
 
     def accumulate(self, gradient: Tensor, more: Tensor, scale: float = 1.0) -> None:
@@ -120,19 +134,21 @@ class Division:
         else:
             gradient.add_(more, alpha=scale)
 
-    def _find(self, module: str, shape: torch.Size) -> Iterator[Part]:
+    def _find(self, family: Family, shape: torch.Size) -> Iterator[Part]:
         rows, positions = shape[0], shape[:-1].numel()
         if (positions if self.line else rows) != self.total and (self.line or len(self.segments) > 1):
             what = "positions" if self.line else "rows"
-            raise ValueError(f"{module} got {positions if self.line else rows} {what}, {self.total} were named")
+            got = positions if self.line else rows
+            raise ValueError(f"{family[0]} got {got} {what}, {self.total} were named")
         each = 1 if self.line else positions // self.total
-        mine = [s for s in self.segments if s.adapter is not None and module in s.adapter.modules]
+        mine = [s for s in self.segments if s.adapter is not None and family[0] in s.adapter.modules]
         for segments in [mine] if self._together(mine) else [[segment] for segment in mine]:
             adapters = [s.adapter for s in segments if s.adapter is not None]
             sizes = tuple((s.stop - s.start) * each for s in segments)
             shares = self._evened(sizes, adapters[0].flat.device) if len(set(sizes)) > 1 else None
-            A, B, gradients = self._weights(adapters, module)
-            yield Part(A, B, adapters[0].scale, segments[0].start * each, segments[-1].stop * each, gradients, shares)
+            start, stop = segments[0].start * each, segments[-1].stop * each
+            A, B, gradients = self._weights(adapters, family)
+            yield Part(A, B, adapters[0].scale, start, stop, gradients, shares)
 
     def _together(self, segments: Sequence[Segment]) -> bool:
         """Whether segments are computed at once: side by side, of one rank, in one stack if trained, and worth it."""
@@ -156,14 +172,20 @@ class Division:
             self._shares[sizes] = Shares(inputs.flatten().to(device), outputs.to(device), real[..., None].to(device))
         return self._shares[sizes]
 
-    def _weights(self, adapters: list[Adapter], module: str) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
-        if len(adapters) == 1:
-            one = adapters[0]
-            gradients = one.gradients[module]
-            return one.A[module][None], one.B[module][None], (gradients[0][None], gradients[1][None])
+    def _weights(self, adapters: list[Adapter], family: Family) -> tuple[Tensor, tuple[Tensor, ...], Gradients | None]:
         if self._stack is not None and self._stack.holds(adapters):
-            return self._stack.A[module], self._stack.B[module], self._stack.gradients[module]
-        return torch.stack([a.A[module] for a in adapters]), torch.stack([a.B[module] for a in adapters]), None
+            A, B = self._stack.joint_A[family], [self._stack.turned_B[name] for name in family]
+        elif len(adapters) == 1:
+            one = adapters[0]
+            A, B = _alone(one.joint_A[family]), [_alone(one.turned_B[name]) for name in family]
+        else:
+            joint = torch.stack([adapter.joint_A[family][0] for adapter in adapters])
+            return joint, tuple(torch.stack([a.turned_B[name][0] for a in adapters]) for name in family), None
+        return A[0], tuple(weights for weights, _ in B), Gradients(A[1], tuple(gradient for _, gradient in B))
+
+
+def _alone(both: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return both[0][None], both[1][None]
 
 
 class Stack:
@@ -174,9 +196,6 @@ class Stack:
         first = self.adapters[0]
         self.flat_NP = first.flat.new_empty(len(self.adapters), first.flat.numel())
         self.gradient_NP = torch.empty_like(self.flat_NP)
-        self.A: dict[str, Tensor] = {}
-        self.B: dict[str, Tensor] = {}
-        self.gradients: dict[str, tuple[Tensor, Tensor]] = {}
         for row, adapter in enumerate(self.adapters):
             adapter.move(self.flat_NP[row], self.gradient_NP[row])
 
@@ -184,10 +203,11 @@ class Stack:
             shape, strides = (len(self.adapters), *its.shape), (flat_NP.stride(0), *its.stride())
             return flat_NP.as_strided(shape, strides, its.storage_offset())
 
-        for name in first.modules:
-            A, B = first.A[name], first.B[name]
-            self.A[name], self.B[name] = all_of(self.flat_NP, A), all_of(self.flat_NP, B)
-            self.gradients[name] = all_of(self.gradient_NP, A), all_of(self.gradient_NP, B)
+        def both_of(its: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            return all_of(self.flat_NP, its[0]), all_of(self.gradient_NP, its[1])
+
+        self.joint_A = {family: both_of(of_first) for family, of_first in first.joint_A.items()}
+        self.turned_B = {name: both_of(of_first) for name, of_first in first.turned_B.items()}
 
     def holds(self, adapters: Sequence[Adapter]) -> bool:
         """Whether these are its adapters, all of them and in its order."""
@@ -206,6 +226,9 @@ class AdapterBank:
         self._kernel: str = base.model.config._attn_implementation
         base.model.set_attn_implementation(attention.register())
         self._layers = _attach(base.model, self)
+        self._norms = list(norms.norms_of(base.model))
+        for norm in self._norms:
+            norms.run_as_one_node(norm)
 
     def shapes(self, layers: range | None = None) -> list[ModuleShape]:
         """The modules an adapter can attach to; `layers` keeps only those transformer blocks."""
@@ -272,7 +295,9 @@ class AdapterBank:
         for layer in self._layers:
             parent, _, leaf = layer.shape.name.rpartition(".")
             setattr(self.base.model.get_submodule(parent), leaf, layer.frozen)
-        self._layers = []
+        for norm in self._norms:
+            norms.as_it_was(norm)
+        self._layers, self._norms = [], []
 
     def _segments(self, names: Sequence[str | None], sizes: Sequence[int]) -> list[Segment]:
         segments: list[Segment] = []
@@ -292,7 +317,10 @@ class AdapterBank:
 
 
 class BankLinear(nn.Module):
-    """A frozen linear layer plus, on each segment's rows, that segment's low-rank product."""
+    """A frozen linear layer plus, on each segment's rows, that segment's low-rank product.
+
+    The first of a family to be called computes what all of them give for that input; the others hand it out.
+    """
 
     def __init__(self, name: str, frozen: nn.Module, bank: AdapterBank) -> None:
         super().__init__()
@@ -300,57 +328,81 @@ class BankLinear(nn.Module):
         weight: Tensor = frozen.weight  # type: ignore[assignment]
         features = weight.shape if isinstance(frozen, nn.Linear) else weight.shape[::-1]
         self.shape = ModuleShape(name, int(features[1]), int(features[0]), not isinstance(frozen, nn.Linear))
-        self._bank = [bank]  # in a list, so that the module does not register its owner
+        self._owners = (bank, [self])  # in a tuple, so that the module does not register them
+        self._waiting: tuple[Tensor, Tensor] | None = None  # an input, and what this layer gives for it
+
+    @property
+    def family(self) -> list[BankLinear]:
+        return self._owners[1]
+
+    def join(self, family: list[BankLinear]) -> None:
+        """Be computed with these layers, which are fed the same input."""
+        self._owners = (self._owners[0], family)
 
     def forward(self, x_RTD: Tensor) -> Tensor:
-        bank = self._bank[0]
-        parts = bank.division.parts(self.shape.name, x_RTD.shape)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting[0] is x_RTD:
+            return waiting[1]
+        bank, layers = self._owners
+        parts = bank.division.parts(tuple(layer.shape.name for layer in layers), x_RTD.shape)
+        if parts is None:
+            layers, parts = [self], bank.division.parts((self.shape.name,), x_RTD.shape)
         if not parts:
             plain: Tensor = self.frozen(x_RTD)
             return plain
-        y: Tensor = _LowRank.apply(x_RTD.reshape(-1, x_RTD.shape[-1]), bank.anchor, self.frozen, parts, bank.division)  # type: ignore[no-untyped-call]
-        return y.view(*x_RTD.shape[:-1], -1)
+        x_PD, modules = x_RTD.reshape(-1, x_RTD.shape[-1]), [layer.frozen for layer in layers]
+        outputs: tuple[Tensor, ...] = _LowRank.apply(x_PD, bank.anchor, modules, parts, bank.division)  # type: ignore[no-untyped-call]
+        made = [y_PK.view(*x_RTD.shape[:-1], -1) for y_PK in outputs]
+        for layer, y_RTK in zip(layers, made, strict=True):
+            layer._waiting = None if layer is self else (x_RTD, y_RTK)
+        return made[layers.index(self)]
 
 
 class _LowRank(torch.autograd.Function):
-    """A frozen layer and the low-rank products of its parts, over all positions of the batch.
+    """A family of frozen layers and the low-rank products of its parts, over all positions of the batch.
 
     `anchor` is an empty tensor that needs a gradient: without it autograd would not come here where the input has none.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x_PD: Tensor, anchor: Tensor, frozen: nn.Module, parts: list[Part], division: Division
-    ) -> Tensor:
-        y_PK: Tensor = frozen(x_PD)
+        ctx: Any, x_PD: Tensor, anchor: Tensor, frozen: list[nn.Module], parts: list[Part], division: Division
+    ) -> tuple[Tensor, ...]:
+        y_PK: list[Tensor] = [module(x_PD) for module in frozen]
         kept = []
         for part in parts:
-            A_NrD, B_NKr = part.A_NrD.to(x_PD.dtype), part.B_NKr.to(x_PD.dtype)
-            low_NMr = part.mask(_product(part.split(x_PD), A_NrD.transpose(1, 2)))
-            part.add_product(y_PK, low_NMr, B_NKr.transpose(1, 2), part.scale)
-            kept += [A_NrD, B_NKr, low_NMr]
+            A_NSD, B_NrK = part.A_NSD.to(x_PD.dtype), [B.to(x_PD.dtype) for B in part.B_NrK]
+            low_NMS = part.mask(_product(part.split(x_PD), A_NSD.transpose(1, 2)))
+            for y, low_NMr, B in zip(y_PK, low_NMS.chunk(len(y_PK), -1), B_NrK, strict=True):
+                part.add_product(y, low_NMr, B, part.scale)
+            kept += [A_NSD, low_NMS, *B_NrK]
         ctx.save_for_backward(x_PD, *kept)
         ctx.frozen, ctx.parts, ctx.division = frozen, parts, division
-        return y_PK
+        return tuple(y_PK)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         x_PD, *kept = ctx.saved_tensors
-        g_PK = gradients[0].contiguous()
-        weight: Tensor = ctx.frozen.weight
+        count = len(ctx.frozen)
+        g_PK = [gradient.contiguous() for gradient in gradients]
         gx_PD = None
         if ctx.needs_input_grad[0]:
-            gx_PD = g_PK @ (weight if isinstance(ctx.frozen, nn.Linear) else weight.t())
+            for g, module in zip(g_PK, ctx.frozen, strict=True):
+                weight_KD = module.weight if isinstance(module, nn.Linear) else module.weight.t()
+                gx_PD = g @ weight_KD if gx_PD is None else gx_PD.addmm_(g, weight_KD)
         for number, part in enumerate(ctx.parts):
-            A_NrD, B_NKr, low_NMr = kept[3 * number : 3 * number + 3]
-            g_NMK = part.split(g_PK)
-            g_NMr = part.mask(_product(g_NMK, B_NKr).mul_(part.scale))
+            A_NSD, low_NMS, *B_NrK = kept[(2 + count) * number : (2 + count) * (number + 1)]
+            g_NMK = [part.split(g) for g in g_PK]
+            g_low = [_product(g, B.transpose(1, 2)) for g, B in zip(g_NMK, B_NrK, strict=True)]
+            g_NMS = part.mask((g_low[0] if count == 1 else torch.cat(g_low, -1)).mul_(part.scale))
             if gx_PD is not None:
-                part.add_product(gx_PD, g_NMr, A_NrD, 1.0)
-            if part.gradients is not None:
-                of_A, of_B = part.gradients
-                ctx.division.accumulate(of_A, _product(g_NMr.transpose(1, 2), part.split(x_PD)))
-                ctx.division.accumulate(of_B, _product(g_NMK.transpose(1, 2), low_NMr), part.scale)
+                part.add_product(gx_PD, g_NMS, A_NSD, 1.0)
+            if part.gradients is None:
+                continue
+            ctx.division.accumulate(part.gradients.of_A_NSD, _product(g_NMS.transpose(1, 2), part.split(x_PD)))
+            lows = low_NMS.chunk(count, -1)
+            for of_B, low_NMr, g in zip(part.gradients.of_B_NrK, lows, g_NMK, strict=True):
+                ctx.division.accumulate(of_B, _product(low_NMr.transpose(1, 2), g), part.scale)
         return gx_PD, None, None, None, None
 
 
@@ -376,6 +428,12 @@ def _attach(model: Any, bank: AdapterBank) -> list[BankLinear]:
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, layer)
         layers.append(layer)
+    by_name = {layer.shape.name: layer for layer in layers}
+    for family in families(by_name):
+        alike = [by_name[name] for name in family]
+        if len({layer.shape.features_in for layer in alike}) == 1:
+            for layer in alike:
+                layer.join(alike)
     return layers
 
 

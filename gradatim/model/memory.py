@@ -1,15 +1,16 @@
 """What adapters and a training step take in memory, said before it is taken.
 
-    bytes = 16 · P · adapters  +  a · positions  +  s · scores  +  l · labels
+    bytes = 16 · P · adapters  +  a · positions  +  s · scores  +  l · labels  +  h
 
 P is the number of an adapter's weights, Σ rank · (in + out) over its modules: four bytes each for the weight, its
 gradient and AdamW's two moments. `positions` are those of the line, `scores` the query–key pairs that attention looks
-at, padding included, and `labels` the positions with a label. What a position, a score and a label cost depends on the
-base and on the lowest adapted block; it is read off three small forward passes (`StepCost.measure`), by counting what
-autograd keeps for the way back.
+at, padding included, and `labels` the positions with a label; h is for the logits of as many labels as are computed at
+a time. What a position, a score and a label cost depends on the base and on the lowest adapted block; it is read off
+three small forward passes (`StepCost.measure`), by counting what autograd keeps for the way back.
 
-Limits: the way back itself takes some more for a moment, up to the largest single result; the estimate is held
-against what is free when a step begins, and other processes may take it meanwhile.
+Limits: an objective that asks for logits keeps them on top, V fp32 numbers for each label. The way back itself takes
+some more for a moment, up to the largest single result; the estimate is held against what is free when a step begins,
+and other processes may take it meanwhile.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from gradatim.model.adapter import ModuleShape
 from gradatim.model.bank import AdapterBank
+from gradatim.model.head import chunk_labels
 from gradatim.model.packing import Packed, Pair, pack
 from gradatim.model.scoring import label_logits
 
@@ -44,6 +46,7 @@ class StepCost:
     position: float
     score: float
     label: float
+    head: float  # for a moment, whatever the number of labels, unless the objective asks for logits
 
     @classmethod
     def measure(cls, bank: AdapterBank, name: str) -> StepCost:
@@ -54,15 +57,17 @@ class StepCost:
             rows.append([1.0, packed.tokens, scores(packed)])
             kept.append(_kept(bank, packed, name))
         fixed, position, score = np.linalg.solve(np.array(rows), np.array(kept, dtype=float))
-        weight: Tensor = bank.base.head.weight  # type: ignore[assignment]
-        # The logits as computed and in fp32, their log-softmax, and the gradients of both kinds of logits.
-        label = len(weight) * (2 * bank.base.dtype.itemsize + 3 * _FLOAT)
-        return cls(max(0.0, float(fixed)), max(0.0, float(position)), max(0.0, float(score)), label)
+        vocabulary, width = bank.base.head.weight.shape  # type: ignore[misc]
+        size = bank.base.dtype.itemsize
+        # Its hidden state and how its log-probability moves with it; and for some labels at a time, logits and chances.
+        label = 2 * width * size
+        head = chunk_labels(vocabulary) * vocabulary * (size + _FLOAT + (_FLOAT if size < _FLOAT else 0))
+        return cls(max(0.0, float(fixed)), max(0.0, float(position)), max(0.0, float(score)), label, head)
 
     def of(self, packed: Packed) -> int:
         """Bytes for a step on this line."""
         labels = len(packed.labels_L) * self.label
-        return round(self.fixed + self.position * packed.tokens + self.score * scores(packed) + labels)
+        return round(self.fixed + self.position * packed.tokens + self.score * scores(packed) + labels + self.head)
 
 
 def scores(packed: Packed) -> int:

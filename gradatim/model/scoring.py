@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from gradatim.model.attention import laid_out, pick
 from gradatim.model.bank import AdapterBank
+from gradatim.model.head import log_probabilities_of
 from gradatim.model.lower import LowerBlocks
 from gradatim.model.packing import Packed, Pair, pack, pack_groups
 
@@ -28,7 +29,21 @@ def label_logits(
     *,
     overwrite: bool = False,
 ) -> Tensor:
-    """Logits [L, V] at the labelled positions, group i computed with adapter `names[i]`.
+    """Logits [L, V] at the labelled positions, group i computed with adapter `names[i]`; see `label_states`."""
+    logits: Tensor = bank.base.head(label_states(bank, packed, names, lower, wholes, overwrite=overwrite))
+    return logits
+
+
+def label_states(
+    bank: AdapterBank,
+    packed: Packed,
+    names: Sequence[str | None],
+    lower: LowerBlocks | None = None,
+    wholes: Sequence[Pair] = (),
+    *,
+    overwrite: bool = False,
+) -> Tensor:
+    """What goes into the head at the labelled positions, [L, D], group i computed with adapter `names[i]`.
 
     With `lower`, blocks that none of the adapters touches are taken from there; `wholes[i]` is pair i in full.
     With `overwrite`, the backward pass replaces the adapters' gradients instead of adding to them.
@@ -46,14 +61,13 @@ def label_logits(
             position_ids=packed.positions_T[None].to(device),
             use_cache=False,
         ).last_hidden_state
-    logits: Tensor = bank.base.head(pick(hidden_RTD[0], packed.sources_L.to(device)))
-    return logits
+    return pick(hidden_RTD[0], packed.sources_L.to(device))
 
 
 def log_probabilities(bank: AdapterBank, packed: Packed, names: Sequence[str | None]) -> Tensor:
     """Log-probability [L] of each label, fp32."""
-    logits = label_logits(bank, packed, names).float()
-    return -F.cross_entropy(logits, packed.labels_L.to(logits.device), reduction="none")
+    hidden_LD = label_states(bank, packed, names)
+    return log_probabilities_of(hidden_LD, bank.base.head, packed.labels_L.to(hidden_LD.device))
 
 
 @torch.no_grad()
