@@ -4,8 +4,8 @@
                                [--arc FILE]
 
 Puzzles are of families that the lab model was never trained on. As published, only such are taken as the base fails
-with the examples in view and hand-made settings solve, which leaves 0 % and 100 % for these two by construction; the
-others are counted too. Every arm trains on a puzzle's examples once for each seed and is asked its question:
+with the examples in view and hand-made settings solve, here in three of three trainings, so that luck chooses less; in
+context is then 0 % by construction, and those left out are counted. Every arm trains on a puzzle's examples once for each seed and is asked its question:
 
 - in context: nothing is trained
 - random edits: settings drawn at random, all equally likely
@@ -49,6 +49,8 @@ from gradatim.worlds.grids import NOVEL, Family, Puzzle, invented, load
 MODEL = Path(__file__).with_name("lab") / "grids"
 ORACLE = GridEdit(basic=True, learning_rate=0.003, epochs=4)
 """Made by hand, the best of seven tried on 48 puzzles that are not among these."""
+CHOOSING = (1, 2, 3)
+"""Seeds by all of which the hand-made settings must solve a puzzle for it to be taken."""
 SEEN = 5
 """How often a value must have been tried to be called the best."""
 CANDIDATES = 48
@@ -72,9 +74,13 @@ class Grids:
         for _ in range(50):
             drawn = [self.dialect.task(invented(chance, self.families)) for _ in range(CANDIDATES)]
             failed = [task for task, right in zip(drawn, self.in_context(drawn), strict=True) if not right]
-            solved = self.solved([self.job(task.passage, ORACLE, 1) for task in failed])
-            self.counts.update(drawn=len(drawn), in_context=len(drawn) - len(failed), oracle=int(sum(solved)))
-            found += [task for task, right in zip(failed, solved, strict=True) if right]
+            self.counts.update(drawn=len(drawn), in_context=len(drawn) - len(failed))
+            left = failed
+            for seed in CHOOSING:
+                solved = self.solved([self.job(task.passage, ORACLE, seed) for task in left])
+                left = [task for task, right in zip(left, solved, strict=True) if right]
+                self.counts[f"oracle, {seed} of {seed}"] += len(left)
+            found += left
             if len(found) >= count:
                 return found[:count]
         raise ValueError(f"only {len(found)} of {self.counts['drawn']} puzzles are solved by {ORACLE}")
