@@ -5,7 +5,8 @@
 
 Puzzles are of families that the lab model was never trained on. As published, only such are taken as the base fails
 with the examples in view and hand-made settings solve, here in three of three trainings, so that luck chooses less; in
-context is then 0 % by construction, and those left out are counted. Every arm trains on a puzzle's examples once for each seed and is asked its question:
+context is then 0 % by construction, and those left out are counted. Every arm trains on a puzzle's examples once for
+each seed and is asked its question:
 
 - in context: nothing is trained
 - random edits: settings drawn at random, all equally likely
