@@ -1,7 +1,7 @@
 """SEAL in the lab worlds: what is learnt from a passage or a puzzle, by who wrote what is studied.
 
-    python benchmarks/seal.py [--only arms sequence augmented grids] [--people 16] [--seeds 5] [--rounds 3]
-                              [--outer 0] [--lessons 50] [--puzzles 40] [--unguarded]
+    python benchmarks/seal.py [--only arms sequence augmented grids] [--people 8] [--seeds 5] [--rounds 2]
+                              [--outer 0] [--lessons 50] [--puzzles 8] [--unguarded]
 
 `arms` are about people, on `benchmarks/lab/one-wording`; `augmented` are the same on `six-wordings`, a base that knows
 its people in many wordings. Their `training.json` says how they were made. Every arm trains an adapter on each of
@@ -21,7 +21,9 @@ these are replayed in every training, and further ones count in the reward, exce
 95 %, by bootstrap over people.
 
 For `sequence`, the trained writer writes about `--lessons` more people, who are learnt one after the other
-(`benchmarks/sequence.py`); `grids` is `benchmarks/grids.py`. The last line is one JSON object.
+(`benchmarks/sequence.py`); `grids` is `benchmarks/grids.py` with one round less. The defaults are what two cores do in
+about twenty minutes; the tables in docs/papers/seal.md name the sizes they were made with. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -230,12 +232,12 @@ def show(found: Mapping[str, Scored], told: Mapping[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
-    parser.add_argument("--people", type=int, default=16)
+    parser.add_argument("--people", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--outer", type=int, default=0, help="the seed of the outer loop")
     parser.add_argument("--lessons", type=int, default=50, help="how many in a row")
-    parser.add_argument("--puzzles", type=int, default=40)
+    parser.add_argument("--puzzles", type=int, default=8)
     parser.add_argument("--unguarded", action="store_true", help="no replay of what the base knew")
     chosen = parser.parse_args()
     if chosen.people < 2:
@@ -268,7 +270,7 @@ def main() -> None:
             seconds["sequence"] = round(time.monotonic() - began) - seconds[part]
     if "grids" in chosen.only:
         print("\ngrids")
-        whole["grids"] = grids.run(grids.MODEL, chosen.puzzles, chosen.seeds, chosen.rounds, chosen.outer)
+        whole["grids"] = grids.run(grids.MODEL, chosen.puzzles, chosen.seeds, max(1, chosen.rounds - 1), chosen.outer)
         seconds["grids"] = whole["grids"]["seconds"]
     print(json.dumps({**whole, "seconds": seconds}))
 
