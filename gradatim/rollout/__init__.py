@@ -1,7 +1,7 @@
 """The canary that judges the quality of an update: who meets it, what is shown, when it grows and when it goes back.
 
 assignment    sticky arms by keyed hash
-boundary      how far chance may stray, at any time
+betting       how surely a sum is above or below nothing, at any time
 sequences     confidence sequences for means, differences, shares and quantiles
 settings      steps, goal, rails and how much chance is allowed
 rails         one test for the goal and for each rail

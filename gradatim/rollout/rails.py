@@ -130,12 +130,12 @@ Test = AgainstBaseline | AgainstBound | QuantileRatio
 def test_of(rail: Rail | Goal, chance: float) -> Test:
     """A test that has seen nothing; `chance` is that of the canary in this epoch's coin."""
     if isinstance(rail, Goal):
-        return AgainstBaseline(rail.low, rail.high, Difference(chance))
+        return AgainstBaseline(rail.low, rail.high, Difference.by_coin(chance))
     if rail.against == "bound":
         return AgainstBound(rail.low, rail.high, _sequence(rail))
     if rail.statistic == "quantile":
         return QuantileRatio(Quantile(rail.quantile), Quantile(rail.quantile))
-    return AgainstBaseline(rail.low, rail.high, Difference(chance))
+    return AgainstBaseline(rail.low, rail.high, Difference.by_coin(chance))
 
 
 def check_rail(rail: Rail, test: Test, alpha: float) -> Evidence:

@@ -1,20 +1,20 @@
 """Confidence sequences: intervals that hold at every look together, so that looking early is legal.
 
-    Difference   two arms' means of a value in [0, 1], arms by coin    empirical Bernstein, design-based
-    Mean         one arm's mean of a value in [0, 1]                   empirical Bernstein
+    Difference   two arms' means of a value in [0, 1], arms by coin    betting, design-based
+    Mean         one arm's mean of a value in [0, 1]                   betting
     Share        one arm's share of hits                               beta-binomial mixture
     Quantile     one arm's quantile of a positive value                beta-binomial mixture on counts
 
 `interval(alpha)` gives the estimate and two ends, each of which is on the wrong side of the truth at any time, ever,
-with chance at most `alpha`. All are exact at every sample size, none is asymptotic. State is a few numbers
-(Quantile: a histogram of fixed size); an update takes a batch, and how it is cut into batches changes nothing.
+with chance at most `alpha`. All are exact at every sample size, none is asymptotic. State is of fixed size; an update
+takes a batch, and how the data is cut into batches changes nothing beyond rounding.
 
 Repeated values of one subject are dependent and must not be handed in as if they weren't: whoever calls hands in at
 most one per subject (`rails.py` does).
 
 Limits: Share and Quantile take their observations as independent with one distribution; Mean and Difference don't, and
-speak of the average, over the units so far, of what each was expected to be. For that reason no running intersection
-is taken: where the truth may drift, an earlier interval says nothing about the present average.
+speak of the average, over the units so far, of what each was expected to be. That truth may drift, and an earlier
+interval says nothing of the present average, so intervals at successive looks are not intersected.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaln
 
-from gradatim.rollout.boundary import Floats, boundary
+from gradatim.rollout.betting import Bets, Floats
 
 
 class Interval(NamedTuple):
@@ -46,16 +46,21 @@ class Difference:
     A unit with value y scores Z = (y − ŷ)(1[canary]/p − 1[baseline]/(1 − p)), where p is the coin's chance of the
     canary and ŷ a mean of earlier values, whichever arm they came from. Given the past, E[Z] is the difference that the
     canary makes to this unit, whatever the units are and however they drift (Horvitz and Thompson 1952; Ham,
-    Bojinov, Lindon and Tingley 2022, "Design-based confidence sequences"). The estimate is the mean of Z; the ends are
-    u(Σ Z²)/n from it, u as in `boundary.py` for |Z| ≤ c = 1 / min(p, 1 − p).
+    Bojinov, Lindon and Tingley 2022, "Design-based confidence sequences"). The estimate is the mean of Z; the ends
+    are those of its bets (`betting.py`), |Z| ≤ 1 / min(p, 1 − p).
     """
 
-    chance: float = 0.5  # p
+    chance: float  # p
+    bets: Bets
     canary: int = 0  # units
     baseline: int = 0
     total: float = 0.0  # Σ y
     score: float = 0.0  # Σ Z
-    variance: float = 0.0  # Σ Z²
+
+    @classmethod
+    def by_coin(cls, chance: float = 0.5) -> Difference:
+        """Nothing seen yet; `chance` is that of the canary."""
+        return cls(chance, Bets(1 / min(chance, 1 - chance)))
 
     def update(self, values: ArrayLike, on_canary: ArrayLike) -> None:
         """Add units: their values, and whether each was on the canary. Raises ValueError for values outside [0, 1]."""
@@ -64,45 +69,43 @@ class Difference:
             raise ValueError(f"{y.size} values for {canary.size} arms")
         expected = _earlier_means(y, self.total, self.canary + self.baseline)
         z = (y - expected) * np.where(canary, 1 / self.chance, -1 / (1 - self.chance))
+        self.bets.add(z)
         self.canary += int(canary.sum())
         self.baseline += int((~canary).sum())
         self.total += float(y.sum())
         self.score += float(z.sum())
-        self.variance += float(z @ z)
 
     def interval(self, alpha: float) -> Interval:
         n = self.canary + self.baseline
         if n == 0:
             return Interval(0.0, -1.0, 1.0)
-        c = 1 / min(self.chance, 1 - self.chance)
-        reach = float(boundary(alpha, c, TUNED_DIFFERENCE * c / 2)(self.variance))
-        return _clipped(self.score / n, reach / n, -1.0, 1.0)
+        return _clipped(self.score / n, self.bets.least(alpha) / n, self.bets.most(alpha) / n, -1.0, 1.0)
 
 
 @dataclass(slots=True)
 class Mean:
-    """Mean of values in [0, 1]: their average, and u(V)/n to either side.
+    """Mean of values in [0, 1]: bets on y − ŷ, ŷ the mean of earlier values, which are bets on y against Σ ŷ."""
 
-    V = Σ (y − ŷ)² with ŷ the mean of earlier values (Howard, Ramdas, McAuliffe and Sekhon 2021, theorem 4), c = 1.
-    """
-
+    bets: Bets = field(default_factory=lambda: Bets(1.0))
     n: int = 0
-    total: float = 0.0
-    variance: float = 0.0
+    total: float = 0.0  # Σ y
+    expected: float = 0.0  # Σ ŷ
 
     def update(self, values: ArrayLike) -> None:
         """Add units. Raises ValueError for values outside [0, 1]."""
         y = _unit_values(values)
-        errors = y - _earlier_means(y, self.total, self.n)
+        expected = _earlier_means(y, self.total, self.n)
+        self.bets.add(y - expected)
         self.n += y.size
         self.total += float(y.sum())
-        self.variance += float(errors @ errors)
+        self.expected += float(expected.sum())
 
     def interval(self, alpha: float) -> Interval:
         if self.n == 0:
             return Interval(0.5, 0.0, 1.0)
-        reach = float(boundary(alpha, 1.0, TUNED_MEAN)(self.variance))
-        return _clipped(self.total / self.n, reach / self.n, 0.0, 1.0)
+        low = (self.expected + self.bets.least(alpha)) / self.n
+        high = (self.expected + self.bets.most(alpha)) / self.n
+        return _clipped(self.total / self.n, low, high, 0.0, 1.0)
 
 
 @dataclass(slots=True)
@@ -196,12 +199,6 @@ class Quantile:
 
 _BISECTIONS = 40
 
-TUNED_DIFFERENCE = 1000.0
-"""Σ Z² at which a fair coin's difference is tightest: some thousand ratings of 70 % thumbs up. An even coin's."""
-
-TUNED_MEAN = 10.0
-"""The same for a mean: a hundred values that spread over a third of their range."""
-
 
 def _unit_values(values: ArrayLike) -> Floats:
     y = np.atleast_1d(np.asarray(values, dtype=float))
@@ -217,9 +214,9 @@ def _earlier_means(y: Floats, total: float, n: int) -> Floats:
     return np.clip(means, 0, 1)  # rounding
 
 
-def _clipped(estimate: float, reach: float, least: float, most: float) -> Interval:
+def _clipped(estimate: float, low: float, high: float, least: float, most: float) -> Interval:
     estimate = min(max(estimate, least), most)
-    return Interval(estimate, max(estimate - reach, least), min(estimate + reach, most))
+    return Interval(estimate, max(min(low, estimate), least), min(max(high, estimate), most))
 
 
 def _log_evidence(hits: ArrayLike, n: int) -> Floats:
