@@ -8,8 +8,8 @@ that is ten points worse pleases each of them a seventh less often (0.60 on aver
 with the same moods in the same order, the arms are dealt by the same hash, and rules that compare arms count the same
 units (each person's first rating): only the rule differs.
 
-    gradatim        the package's state machine and default steps and alpha, a look an hour, four rails (error, refusal,
-                    latency, length; measured on the rated requests only, to keep this short)
+    gradatim        the package's state machine, default steps and alpha, a look an hour, three rails (error, latency,
+                    length; measured on the rated requests only, to keep this short)
     fixed sample    5 % until the number of units with 95 % power for 10 points, one z-test at 0.05; then 100 % or back
     t-test hourly   a day each at 5, 25 and 50 %, back or on to 100 % as soon as p < 0.05
     thresholds      as Argo Rollouts does: a day a step; each interval the canary's share of thumbs up must be at least
@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ from gradatim.rollout.settings import DEFAULT_RAILS, Settings
 HOURS = 240  # of stream: the deadline and the watch
 KEYS = 16  # different deals of the same people to arms
 KINDNESS = 0.70
-SETTINGS = Settings(rails=DEFAULT_RAILS[:4])
+SETTINGS = Settings(rails=tuple(rail for rail in DEFAULT_RAILS if rail.name in ("error", "latency", "length")))
 SCHEDULE = [(24, 0.05), (24, 0.25), (24, 0.50)]  # hours, share: what rules without evidence go by
 Floats = NDArray[np.float64]
 
@@ -78,6 +79,7 @@ class World:
         activity = np.random.default_rng(1).lognormal(0.0, 1.0, self.users)
         self.activity = activity / activity.sum()
         self.cumulative = np.cumsum(self.activity)
+        self.cached: dict[tuple[int, float], float] = {}
         self.deals = [Dealt(f"deal {number:>20}".encode(), self.users) for number in range(KEYS)]
 
     @property
@@ -87,7 +89,10 @@ class World:
 
     def met(self, deal: Dealt, share: float) -> float:
         """Share of all requests that come from the canary's subjects."""
-        return float(self.activity[deal.steps < share].sum())
+        key = id(deal), share
+        if key not in self.cached:
+            self.cached[key] = float(self.activity[deal.steps < share].sum())
+        return self.cached[key]
 
 
 @dataclass
@@ -138,14 +143,14 @@ def gradatim(world: World, run: Stream) -> Outcome:
     rollout, _ = Rollout.start(SETTINGS, "live", "canary", run.deal.key, 0.0)
     rollout.assignment = run.deal
     exposed, better, missed = 0.0, False, False
+    seen: dict[str, set[int]] = {"steps": set(), "watch": set()}
     for hour in range(HOURS):
         wave = rollout.waves[-1]
         exposed += world.requests * _share(world, run.deal, rollout)
-        rollout.observe(_rows(rollout, run, hour), (hour + 1) * 3600.0)
+        rollout.observe(_rows(rollout, run, hour, seen[wave.epoch]), (hour + 1) * 3600.0)
         alpha = SETTINGS.goal_alpha(wave.epoch)
         found = rollout.tests[0].interval(alpha)
-        truth = 0.0
-        missed, better = missed or not found.low <= truth <= found.high, better or found.low > 0
+        missed, better = missed or not found.low <= 0 <= found.high, better or found.low > 0
         for event in rollout.decide((hour + 1) * 3600.0):
             if event.kind in ("rollback", "finish"):
                 failed = [found.name for found in event.evidence if found.finding == "fail"]
@@ -162,21 +167,26 @@ def _share(world: World, deal: Dealt, rollout: Rollout) -> float:
     return world.met(deal, rollout.share)
 
 
-def _rows(rollout: Rollout, run: Stream, hour: int) -> list[Row]:
-    """The hour's rated requests of subjects in the comparison; of others the rollout would count none."""
+def _rows(rollout: Rollout, run: Stream, hour: int, seen: set[int]) -> list[Row]:
+    """The hour's rated requests of subjects in the comparison; of others the rollout would count none.
+
+    Nor would it count anybody again: who was handed in once in an epoch is left out here already.
+    """
     part, share = run.hour(hour), rollout.waves[-1].share
     places = run.deal.steps[run.user[part]]
     inside = places >= share if rollout.stage == "watch" else (places < share) | (places >= 1 - share)
-    users, live, canary = run.user[part][inside], run.live[part][inside], run.canary[part][inside]
-    n = len(users)
-    errors, refusals = run.noise.random(n) < 0.01, run.noise.random(n) < 0.03
-    latencies, lengths = run.noise.lognormal(0.5, 0.5, n), run.noise.lognormal(5.0, 0.7, n)
+    everybody = run.user[part][inside].tolist()
+    fresh = [i for i, user in enumerate(everybody) if not (user in seen or seen.add(user))]  # type: ignore[func-returns-value]
+    users, n = [everybody[i] for i in fresh], len(fresh)
+    live, canary = run.live[part][inside][fresh].tolist(), run.canary[part][inside][fresh].tolist()
+    errors, latencies = (run.noise.random(n) < 0.01).tolist(), run.noise.lognormal(0.5, 0.5, n).tolist()
+    lengths = run.noise.lognormal(5.0, 0.7, n).tolist()
     rows = []
-    for i, user in enumerate(users.tolist()):
+    for i, user in enumerate(users):
         subject = str(user)
         rating = canary[i] if rollout.arm(subject) == "canary" else live[i]
-        values = {"rating": rating, "error": errors[i], "refusal": refusals[i], "latency": latencies[i]}
-        rows.append(Row(subject, rollout.wave, values | {"length": lengths[i]}))
+        values = {"rating": rating, "error": errors[i], "latency": latencies[i], "length": lengths[i]}
+        rows.append(Row(subject, rollout.wave, values))
     return rows
 
 
@@ -293,7 +303,7 @@ def worse_figures(world: World, outcomes: list[Outcome], plan: float) -> dict[st
         "rolled back": share_of(len(back), len(outcomes)),
         "back before 5 % of the plan": share_of(kept, len(outcomes)),
         "hours to rollback, median": float(np.median(hours)),
-        "hours to rollback, 95 %": float(np.percentile(hours, 95)),
+        "hours to rollback, 95 %": round(float(np.percentile(hours, 95)), 1),
         "exposed requests, mean": round(float(np.mean(exposed))),
         "exposed share, mean": round(float(shares.mean()), 4),
         "exposed share, 95 %": round(float(np.percentile(shares, 95)), 4),
@@ -303,17 +313,16 @@ def worse_figures(world: World, outcomes: list[Outcome], plan: float) -> dict[st
 def run_all(world: World, worse: float, runs: int, seed: int) -> dict[str, list[Outcome]]:
     outcomes: dict[str, list[Outcome]] = {name: [] for name in RULES}
     for number in range(runs):
+        run = stream(world, worse, seed + number)
         for name, rule in RULES.items():
-            outcomes[name].append(rule(world, stream(world, worse, seed + number)))
+            outcomes[name].append(rule(world, run))
     return outcomes
 
 
-def table(title: str, rows: dict[str, dict[str, Any]]) -> None:
-    columns = list(next(iter(rows.values())))
-    print(f"\n{title}\n")
-    print(f"{'':18}" + "".join(f"{column:>30}" for column in columns))
-    for name, figures in rows.items():
-        print(f"{name:18}" + "".join(f"{_cell(figures[column]):>30}" for column in columns), flush=True)
+def table(title: str, rules: dict[str, dict[str, Any]]) -> None:
+    print(f"\n{title:34}" + "".join(f"{name:>24}" for name in rules))
+    for figure in next(iter(rules.values())):
+        print(f"{figure:34}" + "".join(f"{_cell(figures[figure]):>24}" for figures in rules.values()))
 
 
 def _cell(value: Any) -> str:
@@ -332,32 +341,36 @@ def main() -> None:
     options = parser.parse_args()
     began = time.monotonic()
     world = World(options.users, options.ratings, options.rated)
-    print(f"world made: {time.monotonic() - began:.0f} s", flush=True)
     equal = run_all(world, 0.0, options.runs, options.seed)
-    print(f"equal: {time.monotonic() - began:.0f} s", flush=True)
     finished = [o.hours for o in equal["gradatim"] if o.ended == "promoted"]
     plan = float(np.median(finished))
     worse = run_all(world, 0.10, options.runs, options.seed + 1_000_000)
     seconds = time.monotonic() - began
     figures_equal = {name: equal_figures(outcomes) for name, outcomes in equal.items()}
     figures_worse = {name: worse_figures(world, outcomes, plan) for name, outcomes in worse.items()}
-    print(f"{options.runs} runs, {options.ratings:g} ratings an hour, {world.requests:g} requests an hour, {seconds:.0f} s")
+    print(f"{options.runs} runs, {options.ratings:g} ratings and {world.requests:g} requests an hour, {seconds:.0f} s")
     print(f"the plan: {plan:g} hours, {plan * world.requests:,.0f} requests")
     table("An equal canary", figures_equal)
-    table("A canary ten points worse (0.60 for 0.70)", figures_worse)
+    table("Ten points worse (0.60 for 0.70)", figures_worse)
     missed = share_of(sum(o.missed for o in equal["gradatim"]), options.runs)
-    whys: dict[str, int] = {}
-    for outcome in equal["gradatim"]:
-        if outcome.ended != "promoted":
-            whys[outcome.failed] = whys.get(outcome.failed, 0) + 1
-    print(f"\nintervals of the goal that ever missed the truth: {_cell(missed)}; claimed: at most "
-          f"{2 * sum(SETTINGS.goal_alpha(epoch) for epoch in ('steps', 'watch')):.2%}")
-    print("equal canaries that did not finish:", whys)
-    print(json.dumps({
-        "runs": options.runs, "users": options.users, "ratings_per_hour": options.ratings, "rated": options.rated,
-        "plan_hours": plan, "plan_requests": plan * world.requests, "seconds": round(seconds, 1),
-        "ever_missed": missed, "equal": figures_equal, "worse": figures_worse, "not_finished": whys,
-    }))
+    claimed = 2 * (SETTINGS.goal_alpha("steps") + SETTINGS.goal_alpha("watch"))
+    unfinished = Counter(o.failed for o in equal["gradatim"] if o.ended != "promoted")
+    print(
+        f"\nIntervals of an equal canary's goal that ever missed the truth: {_cell(missed)}; at most {claimed:.1%} claimed"
+    )
+    print(f"Equal canaries that did not finish, by what stopped them: {dict(unfinished)}")
+    figures = {
+        **vars(options),
+        "seconds": round(seconds, 1),
+        "plan hours": plan,
+        "plan requests": plan * world.requests,
+        "equal": figures_equal,
+        "worse": figures_worse,
+        "equal, goal ever missed": missed,
+        "equal, goal claimed to miss at most": round(claimed, 4),
+        "equal, stopped by": unfinished,
+    }
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

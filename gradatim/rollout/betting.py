@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 FRACTIONS: Floats = 0.9 * 1.25 ** -np.arange(30.0)
-CENTRE = 0.22
+CENTRE, WIDTH = 0.15, 0.5
 
-_curve = 1 / (1 + np.log(FRACTIONS / CENTRE) ** 2)
+_curve = 1 / (1 + (np.log(FRACTIONS / CENTRE) / WIDTH) ** 2)
 LOG_WEIGHTS: Floats = np.log(_curve / _curve.sum())
 
 _NEWTON_STEPS = 6

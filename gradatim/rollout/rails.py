@@ -11,7 +11,7 @@ subject that it counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -163,14 +163,19 @@ def check_goal(goal: Goal, margin: float, final_margin: float, test: Test, alpha
     return Evidence("goal", goal.metric, "baseline", *found, -margin, *test.units, alpha, finding)
 
 
-def check_value(rail: Rail | Goal, value: float) -> None:
-    """Raises InputError for a value that the test can't count."""
-    if not math.isfinite(value):
-        raise InputError(f"{rail.metric} = {value} is not a finite number: leave it out of the row")
-    if isinstance(rail, Rail) and rail.statistic == "share" and value not in (0, 1):
-        raise InputError(f"{rail.metric} = {value} must be 0 or 1: rail {rail.name} counts a share")
-    if isinstance(rail, Rail) and rail.statistic == "quantile" and value < 0:
-        raise InputError(f"{rail.metric} = {value} must be 0 or more: rail {rail.name} takes a quantile")
+def check_values(specs: Iterable[Rail | Goal], rows: Iterable[Mapping[str, float]]) -> None:
+    """Raises InputError for a value that a test can't count."""
+    rails = [spec for spec in specs if isinstance(spec, Rail)]
+    shares = {rail.metric for rail in rails if rail.statistic == "share"}
+    quantiles = {rail.metric for rail in rails if rail.statistic == "quantile"}
+    for row in rows:
+        for metric, value in row.items():
+            if not math.isfinite(value):
+                raise InputError(f"{metric} = {value} is not a finite number: leave it out of the row")
+            if metric in shares and value not in (0, 1):
+                raise InputError(f"{metric} = {value} must be 0 or 1: a rail counts it as a share")
+            if metric in quantiles and value < 0:
+                raise InputError(f"{metric} = {value} must be 0 or more: a rail takes a quantile of it")
 
 
 def _sequence(rail: Rail) -> Mean | Share | Quantile:

@@ -34,7 +34,7 @@ from gradatim.rollout.rails import (
     Value,
     check_goal,
     check_rail,
-    check_value,
+    check_values,
     first,
     test_of,
 )
@@ -151,8 +151,8 @@ class Rollout:
         Raises InputError, and counts none of them, when a row has a value that its test can't take.
         """
         batch = list(rows)
-        for row in batch:
-            self._check_row(row)
+        self._check_waves(batch)
+        check_values(self.settings.specs, (row.values for row in batch))
         self._tick(now)
         if not self.open or not batch:
             return
@@ -322,12 +322,10 @@ class Rollout:
             return None
         return True if row.probe else self.assignment.side(row.subject, wave)
 
-    def _check_row(self, row: Row) -> None:
-        if not 0 <= row.wave < len(self.waves):
-            raise InputError(f"A row names wave {row.wave}: this rollout has had the waves 0 to {self.wave}")
-        for spec in self.settings.specs:
-            if spec.metric in row.values:
-                check_value(spec, row.values[spec.metric])
+    def _check_waves(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            if not 0 <= row.wave < len(self.waves):
+                raise InputError(f"A row names wave {row.wave}: this rollout has had the waves 0 to {self.wave}")
 
     def _command(self, by: str, reason: str, now: float, done: str) -> None:
         _named(by, reason)

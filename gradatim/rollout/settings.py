@@ -5,8 +5,8 @@ The defaults are the vetted ones. Every number is checked here, and what can't b
 `alpha` is the chance, over the whole rollout, that luck alone rolls an equal canary back or has it called better. It
 is split beforehand (Bonferroni), so that the parts add up to it whatever depends on what:
 
-    epochs   shadow 10 %, steps 70 %, watch 20 %
-    within   half for the goal, a quarter to each of its two ends; half for the rails, in equal parts
+    epochs   shadow 10 %, steps 70 %, watch 20 %; without a shadow the steps have 80 %
+    within   two thirds for the goal, half of that to each of its two ends; a third for the rails, in equal parts
 
 Without rails the goal has all of it. Limits: a share of requests is meant as a share of subjects, which is the same
 only on average.
@@ -27,8 +27,8 @@ from gradatim.rollout.assignment import LARGEST_COMPARED, Epoch
 HOUR = 3600.0
 DAY = 24 * HOUR
 
-SPENT: dict[Epoch, float] = {"shadow": 0.1, "steps": 0.7, "watch": 0.2}
-"""How alpha is split over the epochs."""
+SHADOW, WATCH = 0.1, 0.2
+"""What the shadow and the watch may spend of alpha; the steps have the rest."""
 
 
 def _demand(holds: bool, otherwise: str) -> None:
@@ -199,11 +199,15 @@ class Settings:
 
     def goal_alpha(self, epoch: Epoch) -> float:
         """The chance that each end of the goal's interval may err with, over an epoch."""
-        return self.alpha * SPENT[epoch] / (4 if self.rails else 2)
+        return self._spent(epoch) / (3 if self.rails else 2)
 
     def rail_alpha(self, epoch: Epoch) -> float:
         """The chance that each end of a rail's interval may err with, over an epoch."""
-        return self.alpha * SPENT[epoch] / (2 * len(self.rails))
+        return self._spent(epoch) / (3 * len(self.rails))
+
+    def _spent(self, epoch: Epoch) -> float:
+        shadow = SHADOW if self.shadow_subjects else 0.0
+        return self.alpha * {"shadow": shadow, "steps": 1 - shadow - WATCH, "watch": WATCH}[epoch]
 
 
 _SETTINGS = TypeAdapter(Settings)
