@@ -8,8 +8,8 @@ that is ten points worse pleases each of them a seventh less often (0.60 on aver
 with the same moods in the same order, the arms are dealt by the same hash, and rules that compare arms count the same
 units (each person's first rating): only the rule differs.
 
-    gradatim        the package's state machine, default steps and alpha, a look an hour, three rails (error, latency,
-                    length; measured on the rated requests only, to keep this short)
+    gradatim        the package's state machine, default steps and alpha, a look an hour, two rails (error, latency;
+                    measured on the rated requests only, to keep this short)
     fixed sample    5 % until the number of units with 95 % power for 10 points, one z-test at 0.05; then 100 % or back
     t-test hourly   a day each at 5, 25 and 50 %, back or on to 100 % as soon as p < 0.05
     thresholds      as Argo Rollouts does: a day a step; each interval the canary's share of thumbs up must be at least
@@ -40,10 +40,10 @@ from gradatim.rollout.events import Row
 from gradatim.rollout.rollout import Rollout
 from gradatim.rollout.settings import DEFAULT_RAILS, Settings
 
-HOURS = 240  # of stream: the deadline and the watch
+HOURS = 240  # of stream, enough for every rule to end
 KEYS = 16  # different deals of the same people to arms
 KINDNESS = 0.70
-SETTINGS = Settings(rails=tuple(rail for rail in DEFAULT_RAILS if rail.name in ("error", "latency", "length")))
+SETTINGS = Settings(rails=tuple(rail for rail in DEFAULT_RAILS if rail.name in ("error", "latency")))
 SCHEDULE = [(24, 0.05), (24, 0.25), (24, 0.50)]  # hours, share: what rules without evidence go by
 Floats = NDArray[np.float64]
 
@@ -176,16 +176,19 @@ def _rows(rollout: Rollout, run: Stream, hour: int, seen: set[int]) -> list[Row]
     places = run.deal.steps[run.user[part]]
     inside = places >= share if rollout.stage == "watch" else (places < share) | (places >= 1 - share)
     everybody = run.user[part][inside].tolist()
-    fresh = [i for i, user in enumerate(everybody) if not (user in seen or seen.add(user))]  # type: ignore[func-returns-value]
+    fresh = []
+    for i, user in enumerate(everybody):
+        if user not in seen:
+            seen.add(user)
+            fresh.append(i)
     users, n = [everybody[i] for i in fresh], len(fresh)
     live, canary = run.live[part][inside][fresh].tolist(), run.canary[part][inside][fresh].tolist()
     errors, latencies = (run.noise.random(n) < 0.01).tolist(), run.noise.lognormal(0.5, 0.5, n).tolist()
-    lengths = run.noise.lognormal(5.0, 0.7, n).tolist()
     rows = []
     for i, user in enumerate(users):
         subject = str(user)
         rating = canary[i] if rollout.arm(subject) == "canary" else live[i]
-        values = {"rating": rating, "error": errors[i], "latency": latencies[i], "length": lengths[i]}
+        values = {"rating": rating, "error": errors[i], "latency": latencies[i]}
         rows.append(Row(subject, rollout.wave, values))
     return rows
 
@@ -355,9 +358,7 @@ def main() -> None:
     missed = share_of(sum(o.missed for o in equal["gradatim"]), options.runs)
     claimed = 2 * (SETTINGS.goal_alpha("steps") + SETTINGS.goal_alpha("watch"))
     unfinished = Counter(o.failed for o in equal["gradatim"] if o.ended != "promoted")
-    print(
-        f"\nIntervals of an equal canary's goal that ever missed the truth: {_cell(missed)}; at most {claimed:.1%} claimed"
-    )
+    print(f"\nGoal's intervals of an equal canary that ever missed: {_cell(missed)}; at most {claimed:.1%} claimed")
     print(f"Equal canaries that did not finish, by what stopped them: {dict(unfinished)}")
     figures = {
         **vars(options),

@@ -36,7 +36,7 @@ CENTRE, WIDTH = 0.15, 0.5
 _curve = 1 / (1 + (np.log(FRACTIONS / CENTRE) / WIDTH) ** 2)
 LOG_WEIGHTS: Floats = np.log(_curve / _curve.sum())
 
-_NEWTON_STEPS = 6
+_NEWTON_STEPS = 4
 
 
 def _nothing() -> list[float]:

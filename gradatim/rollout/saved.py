@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from gradatim.errors import InputError
 from gradatim.rollout.assignment import Assignment, Wave, canary_chance
+from gradatim.rollout.events import Stage
 from gradatim.rollout.rails import AgainstBaseline, AgainstBound, QuantileRatio, test_of
 from gradatim.rollout.rollout import Census, Rollout
 from gradatim.rollout.sequences import Difference, Mean, Quantile, Share
@@ -22,7 +23,25 @@ from gradatim.rollout.settings import Settings
 
 VERSION = 1
 
-_PLAIN = ("live", "candidate", "clock", "stage", "step", "paused", "entered", "entered_units", "patience", "heard")
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """The fields of a rollout that JSON holds as they are."""
+
+    live: str
+    candidate: str
+    clock: float
+    stage: Stage
+    step: int
+    paused: str | None
+    entered: float
+    entered_units: int
+    patience: float
+    heard: float
+
+
+_PLAIN = TypeAdapter(_Plain)
+_NAMES = [field.name for field in fields(_Plain)]
 _WAVES = TypeAdapter(list[Wave])
 
 _Kept = TypeVar("_Kept", bound=AgainstBaseline | AgainstBound | QuantileRatio | Census)
@@ -30,7 +49,7 @@ _Kept = TypeVar("_Kept", bound=AgainstBaseline | AgainstBound | QuantileRatio | 
 
 def dump(rollout: Rollout) -> str:
     """The whole state, one line of JSON; of equal states the same line."""
-    state: dict[str, Any] = {name: getattr(rollout, name) for name in _PLAIN}
+    state: dict[str, Any] = {name: getattr(rollout, name) for name in _NAMES}
     state |= {
         "version": VERSION,
         "key": _check(rollout.assignment.key),
@@ -58,14 +77,15 @@ def load(text: str, key: bytes) -> Rollout:
 def _rollout(state: dict[str, Any], key: bytes) -> Rollout:
     settings = Settings.of(state["settings"])
     waves = _WAVES.validate_python(state["waves"])
+    plain = _PLAIN.validate_python({name: state[name] for name in _NAMES}, strict=True)
     empty = [test_of(spec, canary_chance(waves[-1])) for spec in settings.specs]
     return Rollout(
         settings=settings,
         assignment=Assignment(key),
         waves=waves,
-        tests=[_restored(test, plain) for test, plain in zip(empty, state["tests"], strict=True)],
+        tests=[_restored(test, kept) for test, kept in zip(empty, state["tests"], strict=True)],
         census=_restored(Census(), state["census"]),
-        **{name: state[name] for name in _PLAIN},
+        **asdict(plain),
     )
 
 

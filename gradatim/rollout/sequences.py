@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln
 
 from gradatim.rollout.betting import Bets, Floats
@@ -64,7 +64,7 @@ class Difference:
 
     def update(self, values: ArrayLike, on_canary: ArrayLike) -> None:
         """Add units: their values, and whether each was on the canary. Raises ValueError for values outside [0, 1]."""
-        y, canary = _unit_values(values), np.asarray(on_canary, dtype=bool)
+        y, canary = _unit_values(values), np.atleast_1d(np.asarray(on_canary, dtype=bool))
         if y.shape != canary.shape:
             raise ValueError(f"{y.size} values for {canary.size} arms")
         expected = _earlier_means(y, self.total, self.canary + self.baseline)
@@ -170,7 +170,7 @@ class Quantile:
         y = np.atleast_1d(np.asarray(values, dtype=float))
         if not np.all(np.isfinite(y) & (y >= 0)):
             raise ValueError("a quantile is of finite values, 0 or more")
-        for index in np.searchsorted(_EDGES, y):
+        for index in np.searchsorted(_EDGES, y).tolist():
             self.counts[index] += 1
 
     def interval(self, alpha: float) -> Interval:
@@ -188,13 +188,9 @@ class Quantile:
         estimate = min(float(right[at]), float(_EDGES[-1]))
         return Interval(estimate, float(left[kept[0]]), float(right[kept[-1]]))
 
-    def _excluded(self, hits: ArrayLike, n: int, alpha: float) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        hits = np.asarray(hits)
+    def _excluded(self, hits: NDArray[np.int_], n: int, alpha: float) -> NDArray[np.bool_]:
         likelihood = hits * math.log(self.level) + (n - hits) * math.log1p(-self.level)
-        excluded: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = _log_evidence(hits, n) - likelihood >= -math.log(
-            alpha
-        )
-        return excluded
+        return np.asarray(_log_evidence(hits, n) - likelihood >= -math.log(alpha))
 
 
 _BISECTIONS = 40

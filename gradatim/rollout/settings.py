@@ -149,7 +149,7 @@ class Settings:
     alpha: float = 0.05
     shadow_subjects: int = 0  # mirrored subjects that the shadow must have seen; 0: no shadow
     deadline: float = 7 * DAY  # of shadow and steps; then a person decides
-    watch: float = 3 * DAY  # after 100 %
+    watch: float = 4 * DAY  # after 100 %
     holdback: float = 0.05  # share of subjects that stay on the baseline during the watch
     warm: float = 7 * DAY  # after the watch, how long the former release is still kept loaded
     silence: float = 6 * HOUR  # without any observation, after which the rollout is in error
