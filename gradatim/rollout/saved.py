@@ -77,7 +77,7 @@ def load(text: str, key: bytes) -> Rollout:
 def _rollout(state: dict[str, Any], key: bytes) -> Rollout:
     settings = Settings.of(state["settings"])
     waves = _WAVES.validate_python(state["waves"])
-    plain = _PLAIN.validate_python({name: state[name] for name in _NAMES}, strict=True)
+    plain = _PLAIN.validate_python({name: state[name] for name in _NAMES})
     empty = [test_of(spec, canary_chance(waves[-1])) for spec in settings.specs]
     return Rollout(
         settings=settings,

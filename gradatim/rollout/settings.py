@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from gradatim.errors import InputError
+from gradatim.charter import Charter
+from gradatim.errors import CharterError, InputError
 from gradatim.rollout.assignment import LARGEST_COMPARED, Epoch
 
 HOUR = 3600.0
@@ -182,6 +183,32 @@ class Settings:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise InputError(f"Rollout settings: {place}: {first['msg']}") from None
+
+    @classmethod
+    def of_charter(cls, charter: Charter) -> Settings:
+        """What the charter's [rollout] says, ratings from 0 to 1 as the goal; CharterError where it can't be met."""
+        limits = charter.rollout
+        if len(limits.steps) != len(limits.margins):
+            raise CharterError(f"{charter.line('rollout.margins')}: there must be one for each of the steps")
+        if limits.holdback >= 1 - limits.steps[-1]:
+            raise CharterError(f"{charter.line('rollout.holdback')}: the last step must leave more than that")
+        allowed = {
+            "error": limits.most_error_rise,
+            "refusal": limits.most_refusal_rise,
+            "latency": limits.most_latency_ratio,
+            "length": limits.most_length_rise,
+            "cost": limits.most_cost_rise,
+            "safety": limits.most_unsafe,
+        }
+        return cls(
+            steps=tuple(Step(share, margin) for share, margin in zip(limits.steps, limits.margins, strict=True)),
+            rails=tuple(replace(rail, limit=allowed[rail.name]) for rail in DEFAULT_RAILS),
+            alpha=limits.alpha,
+            shadow_subjects=limits.shadow_subjects,
+            deadline=limits.deadline_hours * HOUR,
+            watch=limits.watch_hours * HOUR,
+            holdback=limits.holdback,
+        )
 
     def plain(self) -> dict[str, Any]:
         """The same as plain values; `of` reads them back."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gradatim.errors import InputError
+from gradatim.charter import Charter, RolloutLimits
+from gradatim.errors import CharterError, InputError
 from gradatim.rollout.settings import DEFAULT_RAILS, Goal, Rail, Settings, Step
 
 
@@ -89,3 +90,31 @@ def test_settings_survive_json() -> None:
     )
     assert Settings.of(json.loads(json.dumps(settings.plain()))) == settings
     assert Settings.of({}) == Settings()
+
+
+# ------------------------------------------------------------------ the charter's
+
+
+def test_the_default_charter_says_what_settings_default_to() -> None:
+    assert Settings.of_charter(Charter.default()) == Settings()
+
+
+def test_the_charter_decides() -> None:
+    limits = RolloutLimits(steps=(0.1, 0.4), margins=(0.3, 0.1), most_error_rise=0.5, watch_hours=2, holdback=0.2)
+    settings = Settings.of_charter(Charter(rollout=limits))
+    assert [(step.share, step.margin) for step in settings.steps] == [(0.1, 0.3), (0.4, 0.1)]
+    assert [rail.limit for rail in settings.rails if rail.name == "error"] == [0.5]
+    assert (settings.watch, settings.holdback, settings.margin) == (7200, 0.2, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (RolloutLimits(steps=(0.1,)), "margins = .*one for each of the steps"),
+        (RolloutLimits(holdback=0.5), "holdback = 0.5: the last step must leave more"),
+    ],
+)
+def test_a_charter_at_odds_with_itself_cites_its_line(limits: RolloutLimits, expected: str) -> None:
+    with pytest.raises(CharterError, match=expected) as caught:
+        Settings.of_charter(Charter(rollout=limits))
+    assert "\n" not in str(caught.value)
