@@ -5,6 +5,7 @@ betting       how surely a sum is above or below nothing, at any time
 sequences     confidence sequences for means, differences, shares and quantiles
 settings      steps, goal, rails and how much chance is allowed
 rails         one test for the goal and for each rail
+census        are the arms as large as meant?
 events        rows in, events out
 rollout       the state machine
 saved         its state as JSON

@@ -163,6 +163,13 @@ def check_goal(goal: Goal, margin: float, final_margin: float, test: Test, alpha
     return Evidence("goal", goal.metric, "baseline", *found, -margin, *test.units, alpha, finding)
 
 
+def told(found: Evidence) -> str:
+    """One finding in a line: "goal: -0.112 in [-0.203, -0.004], limit -0.05, 420 and 433 subjects"."""
+    subjects = f"{found.canary:,} and {found.baseline:,} subjects" if found.baseline else f"{found.canary:,} subjects"
+    span = f"[{found.low:.4g}, {found.high:.4g}]"
+    return f"{found.name}: {found.estimate:.4g} in {span}, limit {found.limit:.4g}, {subjects}"
+
+
 def check_values(specs: Iterable[Rail | Goal], rows: Iterable[Mapping[str, float]]) -> None:
     """Raises InputError for a value that a test can't count."""
     rails = [spec for spec in specs if isinstance(spec, Rail)]

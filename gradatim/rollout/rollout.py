@@ -25,43 +25,20 @@ from dataclasses import dataclass, field
 
 from gradatim.errors import InputError
 from gradatim.rollout.assignment import LARGEST_COMPARED, Arm, Assignment, Wave, canary_chance
+from gradatim.rollout.census import Census
 from gradatim.rollout.events import ITSELF, Event, Kind, Row, Stage, Verdict
 from gradatim.rollout.rails import (
     AgainstBound,
     Evidence,
-    Finding,
     Test,
     Value,
     check_goal,
     check_rail,
     check_values,
-    first,
     test_of,
+    told,
 )
-from gradatim.rollout.sequences import Share
 from gradatim.rollout.settings import Rail, Settings
-
-UNEQUAL = 0.001
-"""The chance that arms of the intended sizes are ever taken for unequal. Beside alpha: it only calls a person."""
-
-
-@dataclass(slots=True)
-class Census:
-    """How many subjects each arm has seen. A sample ratio mismatch means that rows of one arm get lost."""
-
-    sides: Share = field(default_factory=Share)  # hits on the canary's
-    seen: set[str] = field(default_factory=set)
-
-    def add(self, values: Iterable[Value]) -> None:
-        self.sides.update([value.on_canary for value in first(values, self.seen)])
-
-    def evidence(self, chance: float) -> Evidence:
-        """Whether the intended chance is still believable (anytime-valid; Lindon and Malek 2022)."""
-        found = self.sides.interval(UNEQUAL)
-        holds = found.low <= chance <= found.high
-        sizes = self.sides.hits, self.sides.misses
-        finding: Finding = "pass" if holds else "fail"
-        return Evidence("sample ratio", "subjects", "bound", *found, chance, *sizes, UNEQUAL, finding)
 
 
 @dataclass(slots=True)
@@ -341,13 +318,6 @@ class Rollout:
         if not math.isfinite(now):
             raise InputError(f"The time must be a finite number of seconds, not {now}")
         self.clock = max(self.clock, now)
-
-
-def told(found: Evidence) -> str:
-    """One finding in a line: "goal: -0.112 in [-0.203, -0.004], limit -0.05, 420 and 433 subjects"."""
-    subjects = f"{found.canary:,} and {found.baseline:,} subjects" if found.baseline else f"{found.canary:,} subjects"
-    span = f"[{found.low:.4g}, {found.high:.4g}]"
-    return f"{found.name}: {found.estimate:.4g} in {span}, limit {found.limit:.4g}, {subjects}"
 
 
 def _named(by: str, reason: str) -> None:

@@ -15,9 +15,10 @@ from pydantic import TypeAdapter
 
 from gradatim.errors import InputError
 from gradatim.rollout.assignment import Assignment, Wave, canary_chance
+from gradatim.rollout.census import Census
 from gradatim.rollout.events import Stage
 from gradatim.rollout.rails import AgainstBaseline, AgainstBound, QuantileRatio, test_of
-from gradatim.rollout.rollout import Census, Rollout
+from gradatim.rollout.rollout import Rollout
 from gradatim.rollout.sequences import Difference, Mean, Quantile, Share
 from gradatim.rollout.settings import Settings
 
