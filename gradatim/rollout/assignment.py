@@ -54,12 +54,12 @@ class Assignment:
 
     def place(self, subject: str, epoch: Epoch) -> float:
         """Where the subject stands in [0, 1), another place for each epoch."""
-        hashed = hashlib.blake2b(subject.encode(), digest_size=8, key=self.key, person=epoch.encode())
+        hashed = hashlib.blake2b(_bytes(subject), digest_size=8, key=self.key, person=epoch.encode())
         return (int.from_bytes(hashed.digest()) >> 11) / (1 << 53)
 
     def token(self, subject: str) -> str:
         """A name for the subject that says nothing about it to whoever lacks the key: 16 hexadecimal digits."""
-        return hashlib.blake2b(subject.encode(), digest_size=8, key=self.key, person=b"token").hexdigest()
+        return hashlib.blake2b(_bytes(subject), digest_size=8, key=self.key, person=b"token").hexdigest()
 
     def arm(self, subject: str, wave: Wave) -> Arm:
         """Which arm answers the subject. In the shadow everybody is answered by the live one."""
@@ -83,6 +83,10 @@ class Assignment:
         if place < wave.share:
             return True
         return False if place >= 1 - wave.share else None
+
+
+def _bytes(subject: str) -> bytes:
+    return subject.encode("utf-8", "surrogatepass")  # JSON may bring half a character
 
 
 def canary_chance(wave: Wave) -> float:

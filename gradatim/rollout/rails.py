@@ -177,12 +177,19 @@ def check_values(specs: Iterable[Rail | Goal], rows: Iterable[Mapping[str, float
     quantiles = {rail.metric for rail in rails if rail.statistic == "quantile"}
     for row in rows:
         for metric, value in row.items():
-            if not math.isfinite(value):
-                raise InputError(f"{metric} = {value} is not a finite number: leave it out of the row")
+            if not _is_finite(value):
+                raise InputError(f"The value of {metric} is not a finite number: leave it out of the row")
             if metric in shares and value not in (0, 1):
                 raise InputError(f"{metric} = {value} must be 0 or 1: a rail counts it as a share")
             if metric in quantiles and value < 0:
                 raise InputError(f"{metric} = {value} must be 0 or more: a rail takes a quantile of it")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except (OverflowError, TypeError):  # a whole number beyond all floats, or no number
+        return False
 
 
 def _sequence(rail: Rail) -> Mean | Share | Quantile:

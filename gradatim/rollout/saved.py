@@ -1,7 +1,8 @@
 """A rollout as JSON, and back exactly: what was killed goes on as if it had not been.
 
-The key is not written, only a check of it: whoever can read the state can't choose an arm. Limit: the state grows by
-some twenty bytes for each subject that a test has counted.
+The key is not written, only a check of it: whoever can read the state can't choose an arm. Rows that came after the
+last dump are to be handed in again; a row that is handed in twice counts once. Limit: the state grows by some twenty
+bytes for each subject that a test has counted.
 """
 
 from __future__ import annotations

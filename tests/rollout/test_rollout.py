@@ -293,6 +293,8 @@ def test_nobody_has_two_votes() -> None:
     ("row", "expected"),
     [
         (Row("u", 0, {"rating": float("nan")}), "not a finite number"),
+        (Row("u", 0, {"rating": 10**400}), "not a finite number"),
+        (Row("u", 0, {"anything": "good"}), "not a finite number"),  # type: ignore[dict-item]
         (Row("u", 0, {"error": 0.5}), "must be 0 or 1"),
         (Row("u", 0, {"latency": -1.0}), "0 or more"),
         (Row("u", 7, {"rating": 1.0}), "had the waves 0 to 0"),
