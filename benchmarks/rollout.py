@@ -351,6 +351,8 @@ def main() -> None:
     world = World(options.users, options.ratings, options.rated)
     equal = run_all(world, 0.0, options.runs, options.seed)
     finished = [o.hours for o in equal["gradatim"] if o.ended == "promoted"]
+    if not finished:
+        parser.error("no equal canary finished, so there is no plan to compare with: take more ratings, users or runs")
     plan = float(np.median(finished))
     worse = run_all(world, 0.10, options.runs, options.seed + 1_000_000)
     seconds = time.process_time() - began
