@@ -40,7 +40,7 @@ from gradatim.rollout.events import Row
 from gradatim.rollout.rollout import Rollout
 from gradatim.rollout.settings import DEFAULT_RAILS, Settings
 
-HOURS = 200  # of stream, enough for every rule to end
+HOURS = 264  # of stream: the deadline and the watch
 KEYS = 16  # different deals of the same people to arms
 KINDNESS = 0.70
 SETTINGS = Settings(rails=tuple(rail for rail in DEFAULT_RAILS if rail.name in ("error", "length")))
