@@ -60,6 +60,25 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutLimits:
+    """How a release meets its users, and what takes it back. A rise is by how much more than the baseline's."""
+
+    steps: tuple[float, ...] = (0.05, 0.25, 0.50)
+    margins: tuple[float, ...] = (0.20, 0.08, 0.05)
+    alpha: float = 0.05
+    shadow_subjects: int = 0
+    deadline_hours: float = 168.0
+    watch_hours: float = 96.0
+    holdback: float = 0.05
+    most_error_rise: float = 0.02
+    most_refusal_rise: float = 0.05
+    most_latency_ratio: float = 1.25
+    most_length_rise: float = 100.0
+    most_cost_rise: float = 0.001
+    most_unsafe: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
 class Charter:
     """The bounds, and where they stand. Made by `load`; the constructor is for a charter that no file holds."""
 
@@ -67,6 +86,7 @@ class Charter:
     gate: Gate = Gate()
     budget: Budget = Budget()
     approval: Approval = Approval()
+    rollout: RolloutLimits = RolloutLimits()
     path: Path = DEFAULT_PATH
     digest: Digest = ""  # of the file's bytes; empty when there is no file
     lines: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
@@ -80,6 +100,7 @@ class Charter:
             Gate(**file.values.get("gate", {})),
             Budget(**file.values.get("budget", {})),
             Approval(**file.values.get("approval", {})),
+            RolloutLimits(**file.values.get("rollout", {})),
             path=path,
             digest=file.digest,
             lines=file.lines,

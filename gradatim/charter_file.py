@@ -100,7 +100,31 @@ def _can_match(pattern: str) -> bool:
     return bool(re.match(r"[/*?\[]|[A-Za-z]:[\\/]|http|[a-z]+://", pattern)) or fnmatchcase("cli", pattern)
 
 
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("a whole number, 0 or more")
+    return value
+
+
+def _shares(most: float, demand: str, *, falling: bool = False) -> Rule:
+    """Shares above 0 and up to `most` in order: growing, or never growing."""
+    share = _number(0, most, demand)
+
+    def rule(value: Any) -> tuple[float, ...]:
+        if not isinstance(value, list) or not value:
+            raise ValueError(demand)
+        shares = [share(item) for item in value]
+        ordered = sorted(shares, reverse=True) if falling else sorted(set(shares))
+        if shares != ordered or min(shares) <= 0:
+            raise ValueError(demand)
+        return tuple(shares)
+
+    return rule
+
+
 _share = _number(0, 1, "a share between 0 and 1")
+_hours = _number(0, math.inf, "a number of hours, 0 or more")
+_rise = _number(0, math.inf, "a number, 0 or more")
 
 RULES: dict[str, dict[str, Rule]] = {
     "sources": {"allow": _patterns, "deny": _patterns},
@@ -116,6 +140,21 @@ RULES: dict[str, dict[str, Rule]] = {
         "joules": _number(0, math.inf, "a number of joules above 0", ends=False),
     },
     "approval": {"required": _flag, "by": _names},
+    "rollout": {
+        "steps": _shares(0.5, "a list of growing shares above 0 and at most 0.5, like [0.05, 0.25, 0.5]"),
+        "margins": _shares(1, "a list of shares above 0 that never grow, one a step", falling=True),
+        "alpha": _number(0, 0.5, "between 0 and 0.5, like 0.05", ends=False),
+        "shadow_subjects": _count,
+        "deadline_hours": _hours,
+        "watch_hours": _hours,
+        "holdback": _number(0, 0.5, "between 0 and 0.5, like 0.05", ends=False),
+        "most_error_rise": _share,
+        "most_refusal_rise": _share,
+        "most_latency_ratio": _number(1, math.inf, "a ratio of 1 or more"),
+        "most_length_rise": _rise,
+        "most_cost_rise": _rise,
+        "most_unsafe": _share,
+    },
 }
 
 

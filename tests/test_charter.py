@@ -35,14 +35,14 @@ def complaint(folder: Path, text: str) -> str:
 
 def test_the_default_file_says_what_the_types_default_to() -> None:
     loaded, bare = Charter.default(), Charter()
-    for section in ("sources", "gate", "budget", "approval"):
+    for section in ("sources", "gate", "budget", "approval", "rollout"):
         assert asdict(getattr(loaded, section)) == asdict(getattr(bare, section))
 
 
 def test_the_default_file_sets_every_key_and_explains_it() -> None:
     lines = DEFAULT_PATH.read_text(encoding="utf-8").splitlines()
     keys = [index for index, line in enumerate(lines) if "=" in line and not line.startswith("#")]
-    assert len(keys) == 11
+    assert len(keys) == 24
     assert all(lines[index - 1].startswith("#") for index in keys)
 
 
@@ -139,6 +139,15 @@ def test_a_list_is_cited_as_toml(tmp_path: Path) -> None:
         ("[approval]\nrequired = 1", "/charter.toml:2: required = 1 must be true or false"),
         ('[approval]\nby = "ada"', '/charter.toml:2: by = "ada" must be a list of names'),
         ('[approval]\nby = ["ada", " "]', "must be a list of names"),
+        ("[rollout]\nsteps = 0.05", "/charter.toml:2: steps = 0.05 must be a list of growing shares"),
+        ("[rollout]\nsteps = []", "/charter.toml:2: steps = [] must be a list of growing shares"),
+        ("[rollout]\nsteps = [0.1, 0.1]", "must be a list of growing shares"),
+        ("[rollout]\nsteps = [0.1, 0.6]", "at most 0.5"),
+        ("[rollout]\nmargins = [0.1, 0.2]", "must be a list of shares above 0 that never grow"),
+        ("[rollout]\nshadow_subjects = 1.5", "must be a whole number, 0 or more"),
+        ("[rollout]\nholdback = 0", "/charter.toml:2: holdback = 0 must be between 0 and 0.5"),
+        ("[rollout]\nmost_latency_ratio = 0.5", "must be a ratio of 1 or more"),
+        ("[rollout]\nwatch_hours = -1", "must be a number of hours, 0 or more"),
         ('[sources]\nallow = "*"', '/charter.toml:2: allow = "*" must be a list of patterns'),
         ('[sources]\ndeny = ["docs/*"]', '"docs/*" would match nothing: write an absolute path'),
     ],
