@@ -44,7 +44,9 @@ def test_what_a_step_keeps_grows_by_the_formula(kind: str, texts: int, tokens: i
     bank = made(kind)
     cost = StepCost.measure(bank, "a")
     packed = pack([Pair((3,), (4 + text, *[5] * (tokens - 2))) for text in range(texts)])
-    assert cost.of(packed) - len(packed.labels_L) * cost.label - cost.head == pytest.approx(_kept(bank, packed, "a"), rel=0.01)
+    assert cost.of(packed) - len(packed.labels_L) * cost.label - cost.head == pytest.approx(
+        _kept(bank, packed, "a"), rel=0.01
+    )
 
 
 SCRIPT = """
