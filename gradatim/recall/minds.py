@@ -50,6 +50,12 @@ class Minds:
         self.router = Router(bank, gates)
         self.studied = dict(studied or {})
 
+    @property
+    def adapters(self) -> frozenset[str]:
+        """Every adapter of the bank that these minds can't answer without, the askers among them."""
+        askers = {known.asker for known in self.studied.values() if known.asker is not None}
+        return frozenset(self.router.gates) | askers
+
     def ask(self, questions: Sequence[str], advance: Callable[[int], None] | None = None) -> list[str]:
         """The text of a greedy reply to each question."""
         return [reply.text for reply in self.reply(questions, advance=advance)]

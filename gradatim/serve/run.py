@@ -1,0 +1,76 @@
+"""Put a server together from a workspace, and run it until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from gradatim.errors import InputError
+from gradatim.model.base import load_base
+from gradatim.serve.access import Doorkeeper
+from gradatim.serve.api import create_app
+from gradatim.serve.base import Engine
+from gradatim.serve.choosing import Chooser, LiveOnly
+from gradatim.serve.decoding import Room
+from gradatim.serve.engine import Capacity, LocalEngine
+from gradatim.serve.feedback import Listener
+from gradatim.serve.recorder import Recorder
+from gradatim.serve.service import Service
+from gradatim.serve.settings import Limits, Settings, read_settings
+from gradatim.serve.telemetry import Metrics
+from gradatim.serve.tokens import Tokens, read_secret
+from gradatim.workspace import Workspace
+
+DRAIN_SECONDS = 30
+"""How long the replies under way have when the server is told to stop."""
+
+
+def capacity(limits: Limits) -> Capacity:
+    """What the settings allow a local engine."""
+    room = Room(limits.rows, limits.context_tokens, limits.reply_tokens, limits.usual_reply_tokens)
+    return Capacity(room, limits.queue, limits.warm_releases)
+
+
+def local_engine(workspace: Workspace, limits: Limits) -> LocalEngine:
+    """The bank of the workspace's base model, loaded when the server starts."""
+    return LocalEngine(lambda: load_base(workspace.base["source"]), workspace.adapters, capacity(limits))
+
+
+def build(
+    workspace: Workspace,
+    environment: Mapping[str, str],
+    *,
+    login: bool = True,
+    settings: Settings | None = None,
+    engine: Engine | None = None,
+    chooser: Chooser | None = None,
+) -> tuple[Any, Doorkeeper]:
+    """The app, and who watches its door. Raises GradatimError for settings, keys or a secret that can't be used."""
+    settings = settings or read_settings(workspace.folder)
+    secret = read_secret(workspace.folder)
+    tokens = Tokens(secret, settings.token_hours)
+    doorkeeper = Doorkeeper(workspace.records.keys, environment, login=login)
+    service = Service(
+        workspace,
+        engine or local_engine(workspace, settings.limits),
+        chooser or LiveOnly(workspace.folder / "live"),
+        Recorder(workspace.records.traffic),
+        Metrics(),
+        secret,
+    )
+    app = create_app(service, settings, doorkeeper, Listener(workspace, settings, tokens), tokens)
+    return app, doorkeeper
+
+
+def run(app: Any, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM, then let the replies under way end. Raises InputError when the port is taken."""
+    import uvicorn
+
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise InputError(f"Can't listen on {host} port {port}: {error.strerror or error}") from None
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS)
+    with listening:
+        uvicorn.Server(config).run(sockets=[listening])
