@@ -38,7 +38,7 @@ def _one_thread() -> None:
 
 
 def new_base() -> Any:
-    return tiny_base(max_position_embeddings=CONTEXT)
+    return tiny_base(max_position_embeddings=CONTEXT, initializer_range=0.5)
 
 
 def new_workspace(folder: Path) -> Workspace:
