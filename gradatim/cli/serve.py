@@ -36,7 +36,7 @@ def serve(
     if not login and not _is_local(host):
         raise InputError(f"--no-login would let everybody in from {host}: listen on 127.0.0.1, or ask for keys")
     with opened(workspace) as here:
-        from gradatim.serve.run import build, run
+        from gradatim.serve.run import build, listen, run
         from gradatim.serve.telemetry import log_to_stderr
 
         app, doorkeeper = build(here, os.environ, login=login)
@@ -46,7 +46,7 @@ def serve(
             )
         before = here.records.traffic.count()
         log_to_stderr()
-        run(app, host, port)
+        run(app, listen(host, port))
         data = {"host": host, "port": port, "interactions": here.records.traffic.count() - before}
     return Result(data, partial(_show, data))
 

@@ -24,18 +24,23 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, identity, status = time.perf_counter(), f"req_{uuid.uuid4().hex}", 499
+        began, identity, status, complete = time.perf_counter(), f"req_{uuid.uuid4().hex}", 499, False
         scope.setdefault("state", {})
 
         async def named(message: Message) -> None:
-            nonlocal status
+            nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)[REQUEST_HEADER] = identity
             await send(message)
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         try:
             await self._app(scope, receive, named)
+        except Exception:
+            if not complete:
+                raise
+            # Starlette raises a bug again after answering and logging it; the connection is good for another request.
         finally:
             self._tell(scope, identity, status, time.perf_counter() - began)
 

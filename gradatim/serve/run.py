@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from gradatim.errors import InputError
@@ -63,14 +65,38 @@ def build(
     return app, doorkeeper
 
 
-def run(app: Any, host: str, port: int) -> None:
-    """Serve until SIGINT or SIGTERM, then let the replies under way end. Raises InputError when the port is taken."""
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 is any free one. Raises InputError when the address can't be had.
+
+    Its protocol is named, because asyncio sends small packets at once only on sockets that say they are TCP; without
+    that, each response waits forty milliseconds for the client's acknowledgement of its headers.
+    """
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(2048)
+    except OSError as error:
+        made.close()
+        raise InputError(f"Can't listen on {host} port {port}: {error.strerror or error}") from None
+    return made
+
+
+def run(app: Any, listening: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM, then let the replies under way end."""
     import uvicorn
 
-    try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise InputError(f"Can't listen on {host} port {port}: {error.strerror or error}") from None
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS)
-    with listening:
+    with listening, _told_to_stop():
         uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """Being told to stop is no failure: uvicorn raises the signal again when it is done, and here nobody minds."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

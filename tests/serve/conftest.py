@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from gradatim.model.adapter import Adapter
 from gradatim.model.bank import AdapterBank
 from gradatim.serve.choosing import Chooser
 from gradatim.serve.engine import LocalEngine
-from gradatim.serve.run import build, capacity
+from gradatim.serve.run import build, capacity, listen
 from gradatim.serve.settings import Settings
 from gradatim.workspace import Workspace
 from tests.tiny import tiny_base
@@ -92,7 +91,7 @@ Serve = Callable[..., Running]
 
 def run_app(app: Any) -> tuple[str, Callable[[], None]]:
     """Run an app in a thread on a free port: its address, and how to stop it."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = listen("127.0.0.1", 0)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -150,7 +149,8 @@ def serve() -> Iterator[Serve]:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One server of the bare base for all tests of a module."""
     made = new_workspace(tmp_path_factory.mktemp("served") / "here")
-    server = start(made, Settings.model_validate({"metrics": {"solved": {"type": "boolean", "level": "session"}}}))
+    metrics = {"solved": {"type": "boolean", "level": "session"}}
+    server = start(made, Settings.model_validate({"limits": {"usual_reply_tokens": 4}, "metrics": metrics}))
     yield server
     server.stop()
     made.records.close()
