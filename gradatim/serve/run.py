@@ -19,11 +19,13 @@ from gradatim.serve.engine import Capacity, LocalEngine
 from gradatim.serve.feedback import Listener
 from gradatim.serve.recorder import Recorder
 from gradatim.serve.service import Service
-from gradatim.serve.settings import Limits, Settings, read_settings
+from gradatim.serve.settings import Limits, Settings, Upstream, read_settings
 from gradatim.serve.telemetry import Metrics
 from gradatim.serve.tokens import Tokens, read_secret
+from gradatim.serve.upstream import UpstreamEngine
 from gradatim.workspace import Workspace
 
+UPSTREAM_VARIABLE = "GRADATIM_UPSTREAM_KEY"
 DRAIN_SECONDS = 30
 """How long the replies under way have when the server is told to stop."""
 
@@ -37,6 +39,22 @@ def capacity(limits: Limits) -> Capacity:
 def local_engine(workspace: Workspace, limits: Limits) -> LocalEngine:
     """The bank of the workspace's base model, loaded when the server starts."""
     return LocalEngine(lambda: load_base(workspace.base["source"]), workspace.adapters, capacity(limits))
+
+
+def upstream_engine(upstream: Upstream, workspace: Workspace, limits: Limits, key: str) -> UpstreamEngine:
+    """The server that `[upstream]` names."""
+    urls = tuple(url.rstrip("/").removesuffix("/v1") for url in upstream.urls)
+    return UpstreamEngine(
+        urls, upstream.model, workspace.adapters, key=key, queue=limits.queue, warm=limits.warm_releases
+    )
+
+
+def chosen_engine(workspace: Workspace, settings: Settings, environment: Mapping[str, str]) -> Engine:
+    """The engine that the settings ask for."""
+    if settings.upstream is None:
+        return local_engine(workspace, settings.limits)
+    key = environment.get(UPSTREAM_VARIABLE, "")
+    return upstream_engine(settings.upstream, workspace, settings.limits, key)
 
 
 def build(
@@ -55,7 +73,7 @@ def build(
     doorkeeper = Doorkeeper(workspace.records.keys, environment, login=login)
     service = Service(
         workspace,
-        engine or local_engine(workspace, settings.limits),
+        engine or chosen_engine(workspace, settings, environment),
         chooser or LiveOnly(workspace.folder / "live"),
         Recorder(workspace.records.traffic),
         Metrics(),

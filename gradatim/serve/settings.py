@@ -14,6 +14,10 @@
     low = 1
     high = 5
 
+    [upstream]                      # instead of the local bank; one url for each replica
+    urls = ["http://10.0.0.5:8000"]
+    model = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
 What the file says wrongly is one InputError that names the key.
 """
 
@@ -92,6 +96,13 @@ class Metric(_Table):
         return " ".join(["a number", " and ".join(bounds)]).strip()
 
 
+class Upstream(_Table):
+    """A server that answers in the local bank's place; its key, if it wants one, is in GRADATIM_UPSTREAM_KEY."""
+
+    urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://[^\s]+$")]], Field(min_length=1, max_length=64)]
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+
+
 RATING = "rating"
 
 
@@ -104,6 +115,7 @@ class Settings(_Table):
     token_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0 * 7  # for how long feedback on a reply is taken
     limits: Limits = Limits()
     metrics: dict[Name, Metric] = Field(default_factory=dict)
+    upstream: Upstream | None = None
 
     @model_validator(mode="after")
     def _rating_is_always_there(self) -> Settings:

@@ -22,7 +22,7 @@ def test_the_file_in_the_documentation_says_the_defaults(tmp_path: Path) -> None
     assert read.metrics.pop("helpful") == Metric(type="number", level="session", low=1.0, high=5.0)
     assert read == Settings() == read_settings(tmp_path / "nowhere")
     written = tomllib.loads(block)
-    assert set(Settings.model_fields) == set(written)
+    assert set(Settings.model_fields) == {*written, "upstream"}
     assert set(type(read.limits).model_fields) == set(written["limits"])
 
 
