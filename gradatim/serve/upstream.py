@@ -9,7 +9,8 @@ that turns out to lack an adapter is not asked for it again; the release is then
 Limits: an upstream knows nothing of gates and lists of studied texts, so a release with a gated adapter, or with
 several, is refused: it would answer otherwise than it was judged. Replicas must see the adapter's folder under the path
 that is given them. vLLM needs `--enable-lora` and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True.
-(https://docs.vllm.ai/en/latest/features/lora.html, "Dynamically serving LoRA Adapters")
+Sources: https://docs.vllm.ai/en/latest/features/lora/ and, for the stale cache after a reload under the same name,
+https://github.com/vllm-project/vllm/issues/42125.
 """
 
 from __future__ import annotations
