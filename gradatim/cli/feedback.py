@@ -1,13 +1,10 @@
 """`gradatim feedback`: a person's word on an answer, typed or from a file.
 
-All of it is checked before any of it is stored. Storing goes ledger (id only), then table, so a kill in between is
-mended by giving the same feedback again, which otherwise changes nothing.
+All of it is checked before any of it is stored (`observe/intake.py`); giving the same feedback again changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,13 +13,12 @@ import typer
 
 from gradatim.cli.options import DEFAULT_WORKSPACE, WorkspaceOption, opened, person, words
 from gradatim.cli.reported import Result
-from gradatim.errors import CharterError, InputError
+from gradatim.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gradatim.types import Feedback
-    from gradatim.workspace import Workspace
 
 
 def feedback(
@@ -49,11 +45,14 @@ def feedback(
     typed = [value for value in (answer, question, rating, correction, by) if value not in (None, "")]
     if file is not None and typed:
         raise InputError("--file says everything by itself: leave out the rest, or leave out --file")
+    from gradatim.charter import Charter
+    from gradatim.observe.intake import refuse_forbidden, take_in, with_question
+
     with opened(workspace) as here:
         records = _from_file(file) if file else [_typed(answer, question, rating, correction, person(by))]
-        _refuse_forbidden(here, records)
-        records = [_with_question(here, record) for record in records]
-        added = [record for record in records if _store(here, record)]
+        refuse_forbidden(Charter.load(here.charter_path), records[0].provenance.source)
+        records = [with_question(here.records, record) for record in records]
+        added = [record for record in records if take_in(here.ledger, here.records, record)]
     data = {
         "added": [{"id": record.id, "question": record.question, "by": record.by} for record in added],
         "skipped": len(records) - len(added),
@@ -84,33 +83,6 @@ def _typed(answer: str | None, question: str, rating: int | None, correction: st
     identity = canonical([answer or "", question, rating, correction, by])
     origin = provenance("cli", identity)
     return Feedback(digest_of(identity), answer or None, question, rating, correction or None, by, origin)
-
-
-def _refuse_forbidden(workspace: Workspace, records: Sequence[Feedback]) -> None:
-    from gradatim.charter import Charter
-
-    charter = Charter.load(workspace.charter_path)
-    source = records[0].provenance.source
-    if not charter.allows_source(source):
-        rules = f"{charter.line('sources.allow')}; {charter.line('sources.deny')}"
-        raise CharterError(f"{source}: is no source that may be learnt from ({rules}); a person may change the charter")
-
-
-def _with_question(workspace: Workspace, record: Feedback) -> Feedback:
-    """The record with the question of the answer it names; InputError when that was never served."""
-    if record.answer is None:
-        return record
-    served = workspace.records.answer(record.answer)
-    if served is None:
-        raise InputError(f"No answer {record.answer} was served here: name one that was, or only a question")
-    return replace(record, question=record.question or served.question)
-
-
-def _store(workspace: Workspace, record: Feedback) -> bool:
-    """Store a record; False when it was here before."""
-    if all(entry.body["feedback"] != record.id for entry in workspace.ledger.entries("feedback")):
-        workspace.ledger.append("feedback", {"feedback": record.id, "digest": record.provenance.digest})
-    return workspace.records.add_feedback(record)
 
 
 def _show(data: dict[str, Any], to: Console) -> None:

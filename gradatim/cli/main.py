@@ -18,11 +18,13 @@ from gradatim.cli.doctor import doctor
 from gradatim.cli.export import export
 from gradatim.cli.feedback import feedback
 from gradatim.cli.init import init
+from gradatim.cli.keys import keys
 from gradatim.cli.promote import promote
 from gradatim.cli.reject import reject
 from gradatim.cli.releases import releases
 from gradatim.cli.reported import reported
 from gradatim.cli.rollback import rollback
+from gradatim.cli.serve import serve
 from gradatim.cli.show import show
 from gradatim.cli.status import status
 from gradatim.cli.step import step
@@ -30,7 +32,7 @@ from gradatim.cli.verify import verify
 
 COMMANDS = (
     *(demo, init, add, feedback, ask, step, status, releases, show),
-    *(approve, reject, rollback, promote, export, verify, doctor),
+    *(approve, reject, rollback, promote, keys, serve, export, verify, doctor),
 )
 
 app = typer.Typer(

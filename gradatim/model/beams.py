@@ -10,13 +10,14 @@ Limits: what follows an opening is greedy, so of two texts with the same first t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from gradatim.model.bank import AdapterBank
 from gradatim.model.sampling import Decoding, Rows
+from gradatim.pauses import to_the_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,6 @@ class Beam:
     log_probability: float
 
 
-@torch.inference_mode()
 def beams(
     bank: AdapterBank,
     prompts: Sequence[Sequence[int]],
@@ -47,13 +47,26 @@ def beams(
     advance: Callable[[int], None] | None = None,
 ) -> list[list[Beam]]:
     """Up to `how.width` different replies to each prompt, the likeliest first. `advance` is told of prompts done."""
+    return to_the_end(searching(bank, prompts, adapters, how, advance))
+
+
+@torch.inference_mode()
+def searching(
+    bank: AdapterBank,
+    prompts: Sequence[Sequence[int]],
+    adapters: Sequence[str | None],
+    how: Beams,
+    advance: Callable[[int], None] | None = None,
+) -> Generator[None, None, list[list[Beam]]]:
+    """The same with a pause after each token, in which the bank is free for others."""
     found: list[list[Beam]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda i: (adapters[i] or "", len(prompts[i])))
     step = max(1, how.batch // how.width)
     for start in range(0, len(order), step):
         chosen = order[start : start + step]
         search = _Search(bank, [list(prompts[i]) for i in chosen], [adapters[i] for i in chosen], how)
-        for index, told in zip(chosen, search.run(), strict=True):
+        yield from search.run()
+        for index, told in zip(chosen, search.told, strict=True):
             found[index] = sorted(told, key=lambda beam: -beam.log_probability)
         if advance is not None:
             advance(len(chosen))
@@ -68,23 +81,26 @@ class _Search:
         self._rows = Rows(bank, Decoding(batch=how.batch))
         self._rows.admit(list(range(len(prompts))), prompts, names)
         self._under_way = [Beam((), 0.0) for _ in self._rows.indices]
-        self._told: list[list[Beam]] = [[] for _ in prompts]
+        self.told: list[list[Beam]] = [[] for _ in prompts]
 
-    def run(self) -> list[list[Beam]]:
+    def run(self) -> Generator[None, None, None]:
         for _ in range(min(self._how.opening, self._how.max_tokens)):
             self._go_on(self._how.width)
+            yield
         self._drop_unlikely()
         for _ in range(self._how.opening, self._how.max_tokens):
+            if not self._rows.indices:
+                break
             self._go_on(1)
+            yield
         for prompt, beam in zip(self._rows.indices, self._under_way, strict=True):
-            self._told[prompt].append(beam)
-        return self._told
+            self.told[prompt].append(beam)
 
     def _go_on(self, width: int) -> None:
         """One more token for each beam; while `width` is over 1, the best `width` continuations of each prompt."""
         if not self._rows.indices:
             return
-        log_probabilities_RV = self._bank.base.head(self._rows.hidden_RD).float().log_softmax(-1)
+        log_probabilities_RV = self._rows.logits_RV.log_softmax(-1)
         likely_RW, tokens_RW = (part.tolist() for part in log_probabilities_RV.topk(width, dim=-1))
         continued: defaultdict[int, list[tuple[float, int, int]]] = defaultdict(list)
         for row, (likely, tokens) in enumerate(zip(likely_RW, tokens_RW, strict=True)):
@@ -94,10 +110,10 @@ class _Search:
             ]
         kept: list[tuple[float, int, int]] = []
         for prompt, choices in continued.items():
-            most = len(choices) if width == 1 else width - len(self._told[prompt])
+            most = len(choices) if width == 1 else width - len(self.told[prompt])
             for value, row, token in sorted(choices, reverse=True)[:most]:
                 if token in self._rows.ends:
-                    self._told[prompt].append(Beam(self._under_way[row].tokens, value))
+                    self.told[prompt].append(Beam(self._under_way[row].tokens, value))
                 else:
                     kept.append((value, row, token))
         kept.sort(key=lambda choice: choice[1])  # as the rows lie: grouped by adapter
@@ -109,13 +125,13 @@ class _Search:
     def _drop_unlikely(self) -> None:
         best: dict[int, float] = {
             prompt: max((beam.log_probability for beam in told), default=-torch.inf)
-            for prompt, told in enumerate(self._told)
+            for prompt, told in enumerate(self.told)
         }
         for prompt, beam in zip(self._rows.indices, self._under_way, strict=True):
             best[prompt] = max(best[prompt], beam.log_probability)
         least = {prompt: value - self._how.within for prompt, value in best.items()}
-        self._told = [
-            [beam for beam in told if beam.log_probability >= least[prompt]] for prompt, told in enumerate(self._told)
+        self.told = [
+            [beam for beam in told if beam.log_probability >= least[prompt]] for prompt, told in enumerate(self.told)
         ]
         near = [
             row

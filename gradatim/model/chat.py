@@ -6,7 +6,10 @@ Prompt and target are tokenised apart, so that what training shows is token for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from jinja2 import TemplateError
 
 _PLAIN = "Question: {question}\nAnswer:"
 
@@ -25,6 +28,20 @@ class ChatFormat:
     def prompt(self, question: str) -> list[int]:
         """Token ids up to where the answer begins."""
         return self._encode(self._prompt_text(question))
+
+    def conversation(self, turns: Sequence[tuple[str, str]]) -> list[int]:
+        """Token ids of a conversation of (role, text) up to where the next answer begins.
+
+        Roles are system, user and assistant. Raises ValueError when the model's template has no place for one of them.
+        """
+        if not self._tokenizer.chat_template:
+            return self._encode(_plain_conversation(turns))
+        messages = [{"role": role, "content": text} for role, text in turns]
+        try:
+            text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise ValueError(f"its chat template refuses this conversation ({error})") from error
+        return self._encode(text)
 
     def target(self, question: str, answer: str) -> list[int]:
         """Token ids of the answer, its end token included."""
@@ -66,3 +83,9 @@ class ChatFormat:
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+
+def _plain_conversation(turns: Sequence[tuple[str, str]]) -> str:
+    """A conversation for a model that knows no chat: what was said, question by question."""
+    said = {"user": "Question: {}\nAnswer:", "assistant": " {}\n\n", "system": "{}\n\n"}
+    return "".join(said[role].format(text.strip() if role == "assistant" else text) for role, text in turns)

@@ -82,6 +82,12 @@ class Rows:
         self.hidden_RD = self._mask_RT = self._positions_R = torch.empty(0)
 
     @property
+    def logits_RV(self) -> Tensor:
+        """What each row expects next, fp32."""
+        logits_RV: Tensor = self._bank.base.head(self.hidden_RD).float()
+        return logits_RV
+
+    @property
     def mergeable(self) -> bool:
         """Whether caches of unlike length can be laid side by side: not those of sliding windows."""
         return all(type(layer).__name__ == "DynamicLayer" for layer in self._cache.layers)
@@ -102,7 +108,7 @@ class Rows:
 
     def step(self, replies: list[list[int]]) -> int:
         """Choose a token for each row and run those that go on; returns how many ended."""
-        chosen_R = _choose(self._bank.base.head(self.hidden_RD).float(), self._how, self._generator)
+        chosen_R = _choose(self.logits_RV, self._how, self._generator)
         running_R = ~torch.isin(chosen_R, self._ends)
         going = []
         for row, (token, running) in enumerate(zip(chosen_R.tolist(), running_R.tolist(), strict=True)):
@@ -216,6 +222,15 @@ def _left_padded(prompts: Sequence[Sequence[int]], prefix: int, device: torch.de
         mask[row, prefix : prefix + gap] = 0
         positions[row, gap:] = torch.arange(prefix, prefix + len(prompt))
     return ids.to(device), mask.to(device), positions.to(device)
+
+
+def choose_each(logits_RV: Tensor, ways: Sequence[Decoding], generators: Sequence[torch.Generator]) -> Tensor:
+    """A token [R] for each row, chosen in its own way and by its own chance: what the others draw changes nothing."""
+    chosen_R = logits_RV.argmax(dim=-1)
+    for row, (how, generator) in enumerate(zip(ways, generators, strict=True)):
+        if how.temperature > 0:
+            chosen_R[row] = _choose(logits_RV[row : row + 1], how, generator)[0]
+    return chosen_R
 
 
 def _choose(logits_RV: Tensor, decoding: Decoding, generator: torch.Generator) -> Tensor:

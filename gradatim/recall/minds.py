@@ -15,13 +15,14 @@ Limits: a recitation costs a few rows of decoding instead of one, and a pass of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradatim.model.bank import AdapterBank
-from gradatim.model.beams import Beams, beams
+from gradatim.model.beams import Beams, searching
 from gradatim.model.routing import Claim, Gate, Router
 from gradatim.model.sampling import Decoding, sample
+from gradatim.pauses import to_the_end
 from gradatim.recall.studied import Studied
 from gradatim.writing.asker import GENERAL, Asker, View
 
@@ -49,6 +50,12 @@ class Minds:
         self.router = Router(bank, gates)
         self.studied = dict(studied or {})
 
+    @property
+    def adapters(self) -> frozenset[str]:
+        """Every adapter of the bank that these minds can't answer without, the askers among them."""
+        askers = {known.asker for known in self.studied.values() if known.asker is not None}
+        return frozenset(self.router.gates) | askers
+
     def ask(self, questions: Sequence[str], advance: Callable[[int], None] | None = None) -> list[str]:
         """The text of a greedy reply to each question."""
         return [reply.text for reply in self.reply(questions, advance=advance)]
@@ -62,6 +69,21 @@ class Minds:
         advance: Callable[[int], None] | None = None,
     ) -> list[Reply]:
         """A reply to each question. `of_base`, where given, holds the bare base's replies: used, not decoded again."""
+        told, names = to_the_end(self.recalling(questions, advance))
+        asked = [i for i, name in enumerate(names) if i not in told and (name is not None or of_base is None)]
+        prompts = [self.bank.base.chat.prompt(questions[i]) for i in asked]
+        made = sample(self.bank, prompts, [names[i] for i in asked], Decoding(max_tokens=max_tokens), advance)
+        for i, reply in zip(asked, made, strict=True):
+            told[i] = Reply(self.bank.base.chat.text(reply), names[i])
+        return [told[i] if i in told else Reply((of_base or ())[i], None) for i in range(len(questions))]
+
+    def recalling(
+        self, questions: Sequence[str], advance: Callable[[int], None] | None = None
+    ) -> Generator[None, None, tuple[dict[int, Reply], list[str | None]]]:
+        """What is told of each question by a lesson that recites, and who else is to be asked, None for the base.
+
+        Pauses after each pass through the model, for others to use the bank.
+        """
         claims = [
             sorted(
                 (claim for claim in own if claim.logit > 0 or claim.adapter in self.studied),
@@ -71,26 +93,22 @@ class Minds:
         ]
         told: dict[int, Reply] = {}
         while rest := {i: own[0] for i, own in enumerate(claims) if own and own[0].adapter in self.studied}:
-            recited = self._recite({i: questions[i] for i in rest}, rest)
+            recited = yield from self._recite({i: questions[i] for i in rest}, rest)
             told |= recited
             if advance is not None:
                 advance(len(recited))
             claims = [[] if i in told else own[1:] if i in rest else own for i, own in enumerate(claims)]
-        names = [own[0].adapter if own else None for own in claims]
-        asked = [i for i, name in enumerate(names) if i not in told and (name is not None or of_base is None)]
-        prompts = [self.bank.base.chat.prompt(questions[i]) for i in asked]
-        made = sample(self.bank, prompts, [names[i] for i in asked], Decoding(max_tokens=max_tokens), advance)
-        for i, reply in zip(asked, made, strict=True):
-            told[i] = Reply(self.bank.base.chat.text(reply), names[i])
-        return [told[i] if i in told else Reply((of_base or ())[i], None) for i in range(len(questions))]
+        return told, [own[0].adapter if own else None for own in claims]
 
-    def _recite(self, questions: Mapping[int, str], claims: Mapping[int, Claim]) -> dict[int, Reply]:
+    def _recite(
+        self, questions: Mapping[int, str], claims: Mapping[int, Claim]
+    ) -> Generator[None, None, dict[int, Reply]]:
         """For each question what the adapter that claims it remembers of it, where there is evidence enough."""
         chat = self.bank.base.chat
         prompts = [chat.prompt(text) for text in questions.values()]
         adapters = [claims[i].adapter for i in questions]
         how = replace(SEARCH, max_tokens=max(self.studied[name].longest for name in adapters))
-        found = beams(self.bank, prompts, adapters, how)
+        found = yield from searching(self.bank, prompts, adapters, how)
         genuine = [
             (i, text, likely, subject)
             for i, recited in zip(questions, found, strict=True)

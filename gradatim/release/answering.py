@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gradatim.errors import IntegrityError
@@ -17,27 +18,54 @@ from gradatim.store.adapters import Adapters
 from gradatim.types import Digest, Release
 
 
-def load_minds(bank: AdapterBank, adapters: Adapters, digests: Sequence[Digest]) -> Minds:
-    """Put stored adapters into the bank under their digests, each with its gate, what it studied, and its asker.
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What was read of stored adapters: those the bank lacked, the gate of each, and what it studied."""
+
+    adapters: dict[Digest, Adapter]
+    gates: dict[str, Gate | None]
+    studied: dict[str, Studied]
+
+    def put_into(self, bank: AdapterBank) -> Minds:
+        """The minds of these lessons. Quick: everything slow was done when they were read."""
+        for digest, adapter in self.adapters.items():
+            if digest not in bank.adapters:
+                bank.add(digest, adapter)
+        return Minds(bank, self.gates, self.studied)
+
+
+def read_lessons(bank: AdapterBank, adapters: Adapters, digests: Sequence[Digest]) -> Lessons:
+    """Read stored adapters, each with its gate, what it studied, and its asker; the bank is looked at, not changed.
 
     Raises IntegrityError for bytes that are not their digest's, ModelError for an adapter of another base.
     """
-    gates: dict[str, Gate | None] = {}
-    studied: dict[str, Studied] = {}
+    lessons = Lessons({}, {}, {})
     for digest in digests:
         folder = adapters.path(digest)
-        load_adapter(bank, adapters, digest)
-        gates[digest] = Gate.load(folder) if (folder / GATE_FILE).is_file() else None
+        wanted: list[Digest | None] = [digest]
+        lessons.gates[digest] = Gate.load(folder) if (folder / GATE_FILE).is_file() else None
         if (folder / STUDIED_FILE).is_file():
-            studied[digest] = Studied.load(folder)
-            load_adapter(bank, adapters, studied[digest].asker)
-    return Minds(bank, gates, studied)
+            lessons.studied[digest] = Studied.load(folder)
+            wanted.append(lessons.studied[digest].asker)
+        for one in wanted:
+            if one is not None and one not in bank.adapters:
+                lessons.adapters[one] = _read_adapter(bank, adapters, one)
+    return lessons
+
+
+def load_minds(bank: AdapterBank, adapters: Adapters, digests: Sequence[Digest]) -> Minds:
+    """Put stored adapters into the bank under their digests; raises what `read_lessons` does."""
+    return read_lessons(bank, adapters, digests).put_into(bank)
 
 
 def load_adapter(bank: AdapterBank, adapters: Adapters, digest: Digest | None) -> None:
     """Put a stored adapter into the bank under its digest, where it isn't there yet."""
     if digest is not None and digest not in bank.adapters:
-        bank.add(digest, Adapter.load(adapters.path(digest), bank.module_shapes(), bank.base.device))
+        bank.add(digest, _read_adapter(bank, adapters, digest))
+
+
+def _read_adapter(bank: AdapterBank, adapters: Adapters, digest: Digest) -> Adapter:
+    return Adapter.load(adapters.path(digest), bank.module_shapes(), bank.base.device)
 
 
 def check_base(base: Base, expected: Digest) -> None:

@@ -18,6 +18,8 @@ from gradatim.store import tables
 from gradatim.store.blobs import Blobs
 from gradatim.store.clock import now
 from gradatim.store.database import Database
+from gradatim.store.keys import Keys
+from gradatim.store.traffic import Traffic
 from gradatim.types import Answer, Digest, Document, Feedback, Provenance
 
 Status = Literal["new", "studied", "quarantined"]
@@ -54,6 +56,8 @@ class Records:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        self.traffic = Traffic(self._database)
+        self.keys = Keys(self._database)
 
     def close(self) -> None:
         self._database.close()
@@ -88,6 +92,9 @@ class Records:
         row = {name: getattr(feedback, name) for name in Feedback.__slots__ if name != "provenance"}
         row |= {"status": status, "reason": reason}
         return self._add(tables.feedback, row | asdict(feedback.provenance))
+
+    def has_feedback(self, feedback_id: str) -> bool:
+        return bool(self._read(select(tables.feedback.c.id).where(tables.feedback.c.id == feedback_id)))
 
     def feedback(self, status: Status | None = None) -> list[FeedbackRecord]:
         """Feedback in order of arrival, of one status or all."""

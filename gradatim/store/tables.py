@@ -95,6 +95,53 @@ strategy_outcomes = Table(
     UniqueConstraint("step", "strategy"),
 )
 
+interactions = Table(
+    "interactions",
+    metadata,
+    _position(),
+    Column("id", String, ForeignKey("answers.id"), nullable=False, unique=True),  # the reply, and what it answers
+    Column("key", String, nullable=False),
+    Column("subject", String, nullable=False, index=True),
+    Column("session", String, index=True),
+    Column("arm", String, nullable=False),
+    Column("prompt", Text, nullable=False),  # canonical JSON of the request
+    Column("finish", String, nullable=False),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("first_token_seconds", Float),
+    Column("seconds", Float, nullable=False),
+    CheckConstraint("finish IN ('stop', 'length', 'cancelled', 'error')", name="finish"),
+)
+
+ratings = Table(
+    "ratings",
+    metadata,
+    _position(),
+    Column("id", String, nullable=False, unique=True),
+    Column("response", String, ForeignKey("interactions.id"), index=True),
+    Column("session", String, index=True),
+    Column("key", String, nullable=False),
+    Column("subject", String, nullable=False, index=True),
+    Column("metric", String, nullable=False),
+    Column("value", Float, nullable=False),
+    Column("comment", Text),
+    Column("at", String, nullable=False),
+    CheckConstraint("(response IS NULL) <> (session IS NULL)", name="target"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    _position(),
+    Column("id", String, nullable=False, unique=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("role", String, nullable=False),
+    Column("digest", String, nullable=False),  # SHA-256 of the key, which is not kept
+    Column("created_at", String, nullable=False),
+    Column("revoked_at", String),
+    CheckConstraint("role IN ('client', 'admin')", name="role"),
+)
+
 meta = Table(
     "meta",
     metadata,

@@ -34,6 +34,8 @@ ARGUMENTS = {
     "reject": ["abcdef", "--by", "ada"],
     "rollback": [],
     "promote": ["abcdef"],
+    "keys": [],
+    "serve": [],
 }
 
 

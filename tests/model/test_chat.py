@@ -88,3 +88,26 @@ def test_every_target_ends_with_an_end_token_where_there_is_one() -> None:
         tokenizer.eos_token = None
         assert ChatFormat(tokenizer, 7).target("who?", "the baker")[-1] in {2, 7}
         assert None not in ChatFormat(tokenizer).target("who?", "the baker")
+
+
+def test_a_conversation_of_one_question_is_its_prompt() -> None:
+    for template in (None, CHATML):
+        chat = ChatFormat(tiny_tokenizer(chat_template=template))
+        assert chat.conversation([("user", "who?")]) == chat.prompt("who?")
+
+
+def test_a_conversation_is_what_the_template_makes_of_it() -> None:
+    tokenizer = tiny_tokenizer()
+    turns = [("system", "Be brief."), ("user", "who?"), ("assistant", "the baker"), ("user", "when?")]
+    messages = [{"role": role, "content": text} for role, text in turns]
+    expected = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert ChatFormat(tokenizer).conversation(turns) == tokenizer(expected)["input_ids"]
+    plain = tiny_tokenizer(chat_template=None)
+    said = "Be brief.\n\nQuestion: who?\nAnswer: the baker\n\nQuestion: when?\nAnswer:"
+    assert ChatFormat(plain).conversation(turns) == plain(said)["input_ids"]
+
+
+def test_a_conversation_that_the_template_refuses() -> None:
+    strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system here') }}{% endif %}" + CHATML
+    with pytest.raises(ValueError, match="no system here"):
+        ChatFormat(tiny_tokenizer(chat_template=strict)).conversation([("system", "x"), ("user", "who?")])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gradatim.model.bank import AdapterBank
 from gradatim.model.base import Base
-from gradatim.model.sampling import NUCLEUS, Decoding, sample
+from gradatim.model.sampling import NUCLEUS, Decoding, choose_each, sample
 from tests.model.reference import PEFT_IS_BEHIND, greedy_alone, random_ids, trained, with_peft
 from tests.tiny import TINY, VOCABULARY, tiny_base
 
@@ -240,3 +240,18 @@ def test_a_tiny_top_p_or_temperature_is_greedy(bank: AdapterBank) -> None:
     greedy = sample(bank, prompts, "a", Decoding(max_tokens=TOKENS))
     for how in (Decoding(TOKENS, temperature=1.0, top_p=1e-6), Decoding(TOKENS, temperature=1e-4)):
         assert sample(bank, prompts, "a", how) == greedy
+
+
+def test_each_row_is_drawn_in_its_own_way_and_by_its_own_chance() -> None:
+    logits_RV = torch.randn(4, VOCABULARY, generator=torch.Generator().manual_seed(0))
+    ways = [Decoding(), Decoding(temperature=1.0), Decoding(temperature=1.0, top_p=1e-6), Decoding(temperature=1.0)]
+
+    def drawn(rows: list[int]) -> list[int]:
+        generators = [torch.Generator().manual_seed(row) for row in rows]
+        chosen: list[int] = choose_each(logits_RV[rows], [ways[row] for row in rows], generators).tolist()
+        return chosen
+
+    together, greedy = drawn([0, 1, 2, 3]), logits_RV.argmax(-1).tolist()
+    assert together == [drawn([row])[0] for row in range(4)]
+    assert (together[0], together[2]) == (greedy[0], greedy[2])
+    assert together[1] != greedy[1] or together[3] != greedy[3]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from gradatim.types import StudyExample, TrainingPlan
 from gradatim.writing.asker import GENERAL, Asker, View
 from tests.tiny import tiny_base
 
+Search = Generator[None, None, list[list[Beam]]]
 LESSONS = {"When does the mill open?": "The mill opens at five.", "Who weighs the sacks?": "Tamsin Vole does."}
 QUESTIONS, TEXTS = list(LESSONS), list(LESSONS.values())
 OPEN, AJAR, SHUT = (
@@ -60,11 +61,12 @@ def test_what_was_learnt_is_told_by_the_one_who_learnt_it(bank: AdapterBank, fit
 def test_a_text_is_told_to_its_end_however_long(bank: AdapterBank, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def recorded(bank: AdapterBank, prompts: Sequence[object], names: Sequence[str], how: Beams) -> list[list[Beam]]:
+    def recorded(bank: AdapterBank, prompts: Sequence[object], names: Sequence[str], how: Beams) -> Search:
         asked.append(how.max_tokens)
+        yield
         return [[] for _ in prompts]
 
-    monkeypatch.setattr(minds, "beams", recorded)
+    monkeypatch.setattr(minds, "searching", recorded)
     long = " ".join(["sacks"] * 200)
     studied = Studied.of([(long, "Mill")], bank.base.chat)
     Minds(bank, {"mill": OPEN}, {"mill": studied}).reply(QUESTIONS, of_base=["", ""])
@@ -132,7 +134,12 @@ def test_likelihood_and_fit_are_weighed(
     fitting[TEXTS[1]] = 12.0
     spelt = {text: tuple(bank.base.chat.raw(text)) for text in (*TEXTS, "The mill weighs Tamsin.")}
     found = [Beam(spelt["The mill weighs Tamsin."], -0.01), Beam(spelt[TEXTS[0]], -1), Beam(spelt[TEXTS[1]], -1 - gap)]
-    monkeypatch.setattr(minds, "beams", lambda *_: [found])
+
+    def scripted(*_: object) -> Search:
+        yield
+        return [found]
+
+    monkeypatch.setattr(minds, "searching", scripted)
     (reply,) = Minds(bank, {"mill": OPEN}, {"mill": STUDIED}).reply(["Who?"])
     assert reply.text == TEXTS[chosen]
 

@@ -1,0 +1,238 @@
+"""One decode batch that requests join and leave between tokens, whatever release each of them is for.
+
+A request begins as a recall, where its release has lessons and it is a question that they are for: what the lessons
+tell, as `gradatim ask` would tell it. What they don't tell becomes a row of the batch, on the adapter whose gate claims
+it or on the bare base. A turn of the batch is one pass of one recall and one token for every row, so neither keeps the
+other waiting longer than a pass.
+
+Rows draw by their own seed, so a reply does not depend on who sits beside it. Limits: what `model/sampling.py` says of
+bf16, and rows of a model with sliding windows wait until the batch is empty.
+
+Everything here belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import torch
+
+from gradatim.model.bank import AdapterBank
+from gradatim.model.sampling import Decoding, Rows, choose_each
+from gradatim.recall import Minds
+from gradatim.recall.minds import Reply
+from gradatim.serve.base import Asked, Ended, Finish, Refused
+from gradatim.serve.text import Spelling, Stops
+
+PREFILL = 2048
+"""Tokens of prompts after which no further one is let in before the rows under way have had their next token."""
+
+Tell = Callable[[str | Ended | Exception], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much a batch takes."""
+
+    rows: int = 32  # decoded together
+    context: int = 0  # most tokens of a prompt and its reply; 0: what the model was made for
+    reply: int = 2048  # most tokens of a reply
+    usual: int = 512  # tokens of a reply when the request does not say
+
+
+@dataclass(slots=True)
+class Job:
+    """One request under way."""
+
+    asked: Asked
+    minds: Minds
+    tell: Tell
+    ids: list[int]
+    how: Decoding
+    generator: torch.Generator
+    spelling: Spelling
+    stops: Stops
+    adapter: str | None = None
+    made: int = 0
+    cancelled: bool = False
+    over: bool = False
+    recall: Generator[None, None, tuple[dict[int, Reply], list[str | None]]] | None = field(default=None, repr=False)
+
+    def add(self, token: int) -> None:
+        """One more token of the reply; it may end there."""
+        self.made += 1
+        self._say(self.stops.add(self.spelling.add(token)))
+        if self.stops.stopped:
+            self.end("stop")
+        elif self.made >= self.how.max_tokens:
+            self.end("length")
+
+    def end(self, finish: Finish) -> None:
+        if self.over:
+            return
+        self.over = True
+        self._say(self.stops.add(self.spelling.rest()))
+        self._say(self.stops.rest())
+        self.tell(Ended("stop" if self.stops.stopped else finish, len(self.ids), self.made))
+
+    def fail(self, error: Exception) -> None:
+        if not self.over:
+            self.over = True
+            self.tell(error)
+
+    def _say(self, text: str) -> None:
+        if text:
+            self.tell(text)
+
+
+class Abandoned(Exception):
+    """Nobody wants the rest of this reply."""
+
+
+class Batch:
+    """The jobs of one bank."""
+
+    def __init__(self, bank: AdapterBank, room: Room) -> None:
+        self.bank, self._room = bank, room
+        self._recalls: deque[Job] = deque()
+        self._waiting: deque[Job] = deque()
+        self._running: dict[int, Job] = {}
+        self._rows = Rows(bank, Decoding())
+        self._number = 0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._recalls or self._waiting or self._running)
+
+    def jobs(self) -> list[Job]:
+        """All that are not over."""
+        return [*self._recalls, *self._waiting, *self._running.values()]
+
+    def take(self, asked: Asked, minds: Minds, tell: Tell) -> Job:
+        """Take a request in. Raises `Refused` when it is too long or can't be laid out."""
+        chat = asked.prompt if isinstance(asked.prompt, str) else ""
+        ids = self._ids(asked)
+        context = self._room.context or int(getattr(self.bank.base.model.config, "max_position_embeddings", 4096))
+        left = context - len(ids)
+        if left < 1:
+            raise Refused(
+                400,
+                f"The prompt has {len(ids)} tokens and the model's context is {context}: shorten it.",
+                code="context_length_exceeded",
+                param="prompt" if chat else "messages",
+            )
+        most = min(asked.max_tokens or self._room.usual, self._room.reply, left)
+        seed = secrets.randbits(62) if asked.seed is None else asked.seed
+        how = Decoding(most, asked.temperature, asked.top_p)
+        generator = torch.Generator(device=self.bank.base.device).manual_seed(seed)
+        spelling = Spelling(self._decode)
+        job = Job(asked, minds, tell, ids, how, generator, spelling, Stops(asked.stop, trim=not chat))
+        if asked.question is not None and minds.router.gates:
+            job.recall = minds.recalling([asked.question])
+            self._recalls.append(job)
+        else:
+            self._waiting.append(job)
+        return job
+
+    def turn(self) -> None:
+        """One pass of a recall, those who wait let in, and a token for each row; what goes wrong ends whom it hit."""
+        self._leave()
+        if self._recalls:
+            job = self._recalls[0]
+            try:
+                self._recall(job)
+            except Exception as error:  # noqa: BLE001 - one request's misfortune is not the others'
+                self._recalls.popleft()
+                job.fail(error)
+        try:
+            self._admit()
+            if self._running:
+                self._step()
+        except Exception as error:  # noqa: BLE001 - the rows share what broke; requests that come later do not
+            for job in self._running.values():
+                job.fail(error)
+            self._running, self._rows = {}, Rows(self.bank, Decoding())
+
+    def _recall(self, job: Job) -> None:
+        assert job.recall is not None
+        try:
+            next(job.recall)
+            self._recalls.rotate(-1)
+            return
+        except StopIteration as done:
+            told, (adapter,) = done.value
+        self._recalls.popleft()
+        if 0 not in told:
+            job.adapter = adapter
+            self._waiting.append(job)
+            return
+        for token in self.bank.base.chat.raw(told[0].text):
+            if not job.over:
+                job.add(token)
+        job.end("stop")
+
+    def _leave(self) -> None:
+        """Those whose reply nobody waits for."""
+        for queue in (self._recalls, self._waiting):
+            gone = [job for job in queue if job.cancelled]
+            for job in gone:
+                queue.remove(job)
+                job.fail(Abandoned())
+        if any(job.cancelled for job in self._running.values()):
+            for job in self._running.values():
+                if job.cancelled:
+                    job.fail(Abandoned())
+            self._keep([row for row, n in enumerate(self._rows.indices) if not self._running[n].cancelled])
+
+    def _admit(self) -> None:
+        room = self._room.rows - len(self._running)
+        if not self._waiting or room <= 0 or (self._running and not self._rows.mergeable):
+            return
+        chosen = [self._waiting.popleft()]
+        while self._waiting and len(chosen) < room and sum(len(job.ids) for job in chosen) < PREFILL:
+            chosen.append(self._waiting.popleft())
+        chosen.sort(key=lambda job: job.adapter or "")
+        numbers = list(range(self._number, self._number + len(chosen)))
+        self._number += len(chosen)
+        self._running |= dict(zip(numbers, chosen, strict=True))
+        with torch.inference_mode():
+            self._rows.admit(numbers, [job.ids for job in chosen], [job.adapter for job in chosen])
+
+    @torch.inference_mode()
+    def _step(self) -> None:
+        jobs = [self._running[number] for number in self._rows.indices]
+        chosen_R = choose_each(self._rows.logits_RV, [job.how for job in jobs], [job.generator for job in jobs])
+        going = []
+        for row, (job, token) in enumerate(zip(jobs, chosen_R.tolist(), strict=True)):
+            if token in self._rows.ends:
+                job.end("stop")
+            else:
+                job.add(token)
+            if not job.over:
+                going.append(row)
+        if len(going) < len(jobs):
+            self._keep(going)
+            chosen_R = chosen_R[going]
+        if going:
+            self._rows.run(chosen_R)
+
+    def _keep(self, rows: list[int]) -> None:
+        with torch.inference_mode():
+            self._rows.keep(rows)
+        self._running = {number: self._running[number] for number in self._rows.indices}
+
+    def _ids(self, asked: Asked) -> list[int]:
+        chat = self.bank.base.chat
+        if isinstance(asked.prompt, str):
+            return chat.raw(asked.prompt) or list(chat.end_tokens)[:1]
+        try:
+            return chat.conversation([(message.role, message.content) for message in asked.prompt])
+        except ValueError as error:
+            raise Refused(400, f"The model can't be asked so: {error}", param="messages") from error
+
+    def _decode(self, ids: list[int]) -> str:
+        text: str = self.bank.base.tokenizer.decode(ids, skip_special_tokens=True)
+        return text

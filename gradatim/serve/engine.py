@@ -1,0 +1,248 @@
+"""The local engine: one thread owns the bank and turns the batch; requests come from the event loop and go back to it.
+
+A release is read from disk by another thread, every byte checked, and handed over between two turns, so nobody under
+way waits for it; the releases used last stay warm, so that the way back is as quick as the way there. A request keeps
+the release it began with, whatever is promoted meanwhile.
+
+At most `queue` requests are taken at a time; the next is refused with 429 and told when to come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from gradatim.errors import GradatimError
+from gradatim.model.bank import AdapterBank
+from gradatim.model.base import Base
+from gradatim.recall import Minds
+from gradatim.release.answering import check_base, read_lessons
+from gradatim.serve.base import Asked, Ended, Refused
+from gradatim.serve.decoding import Batch, Job, Room
+from gradatim.store.adapters import Adapters
+from gradatim.types import Digest, Release
+
+T = TypeVar("T")
+
+_STOPPING = "The server is shutting down: ask again."
+
+
+class Stopped(GradatimError):
+    """The engine gave up before the reply was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much the engine takes."""
+
+    room: Room = field(default_factory=Room)
+    queue: int = 128  # requests under way or waiting
+    warm: int = 4  # releases kept loaded, besides those in use
+
+
+class LocalReply:
+    """A reply from the engine's thread, read in the event loop."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._loop, self._wake = asyncio.get_running_loop(), wake
+        self._pieces: asyncio.Queue[str | Ended | Exception] = asyncio.Queue()
+        self.accepted: asyncio.Future[None] = self._loop.create_future()
+        self.job: Job | None = None
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if self.job is not None:
+            self.job.cancelled = True
+        self._wake()
+
+    async def __aiter__(self) -> AsyncIterator[str | Ended]:
+        while True:
+            piece = await self._pieces.get()
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+            if isinstance(piece, Ended):
+                return
+
+    def tell(self, piece: str | Ended | Exception) -> None:
+        """In the event loop."""
+        self._pieces.put_nowait(piece)
+
+
+class LocalEngine:
+    """Releases of one base, answered from one bank."""
+
+    def __init__(self, load_base: Callable[[], Base], adapters: Adapters, capacity: Capacity | None = None) -> None:
+        self._load_base, self._adapters = load_base, adapters
+        self._capacity = capacity or Capacity()
+        self._changed = threading.Condition()  # guards what follows
+        self._inbox: deque[Callable[[Batch], None]] = deque()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        # Of the event loop only:
+        self._bank: AdapterBank | None = None
+        self._minds: OrderedDict[Digest, Minds] = OrderedDict()  # used last, last
+        self._loading = asyncio.Lock()
+        self._users: Counter[Digest] = Counter()  # requests under way of each release
+        self._seconds = 1.0  # that a request takes, on average of late
+
+    # ------------------------------------------------------------------ in the event loop
+
+    async def start(self) -> None:
+        base = await asyncio.to_thread(self._load_base)
+        self._bank = AdapterBank(base)
+        self._thread = threading.Thread(target=self._work, args=(self._bank,), name="gradatim-engine", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        self._closing = True
+        self._wake()
+        if self._thread is not None and self._bank is not None:
+            await asyncio.to_thread(self._thread.join)
+            self._bank.detach()
+
+    @property
+    def healthy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive() and not self._closing
+
+    @property
+    def open(self) -> int:
+        """Requests under way or waiting."""
+        return self._users.total()
+
+    async def load(self, release: Release) -> None:
+        if release.id in self._minds:
+            self._minds.move_to_end(release.id)
+            return
+        async with self._loading:  # one at a time: what is read depends on what the bank holds
+            if release.id not in self._minds and self._bank is not None:
+                check_base(self._bank.base, release.base)
+                lessons = await asyncio.to_thread(read_lessons, self._bank, self._adapters, release.adapters)
+                self._minds[release.id] = await self._order(lessons.put_into)
+                await self._cool_down()
+
+    async def begin(self, asked: Asked, release: Digest) -> LocalReply:
+        if not self.healthy:
+            raise Refused(503, "The engine is not running: try again, or look at the server's log.", retry_after=5)
+        if self.open >= self._capacity.queue:
+            raise Refused(
+                429,
+                f"{self.open} requests are under way, as many as are taken at a time: try again in a moment.",
+                code="queue_full",
+                retry_after=max(1, min(60, math.ceil(self._seconds * self.open / self._capacity.room.rows))),
+            )
+        reply, loop, began = LocalReply(self._wake), asyncio.get_running_loop(), time.monotonic()
+        self._users[release] += 1
+
+        def tell(piece: str | Ended | Exception) -> None:
+            """Called by the engine's thread; what is no text is the last."""
+            _call(loop, lambda: reply.tell(piece) if isinstance(piece, str) else over(piece))
+
+        def over(piece: Ended | Exception) -> None:
+            reply.tell(piece)
+            self._users[release] -= 1
+            self._seconds += 0.1 * (time.monotonic() - began - self._seconds)
+
+        def refuse(error: Exception) -> None:
+            self._users[release] -= 1
+            _settle(reply.accepted, error)
+
+        def take(batch: Batch, minds: Minds = self._minds[release]) -> None:
+            try:
+                if self._closing:
+                    raise Refused(503, _STOPPING, retry_after=5)
+                job = reply.job = batch.take(asked, minds, tell)
+            except Exception as error:  # noqa: BLE001 - told to the one who asked; the thread goes on
+                _call(loop, partial(refuse, error))
+            else:
+                job.cancelled = reply.cancelled
+                _call(loop, lambda: _settle(reply.accepted))
+
+        self._send(take)
+        try:
+            await reply.accepted
+        except BaseException:
+            reply.cancel()
+            raise
+        return reply
+
+    async def _cool_down(self) -> None:
+        """Forget the releases that were used longest ago, and the adapters that no other one has."""
+        while len(self._minds) > self._capacity.warm:
+            idle = next((release for release in self._minds if not self._users[release]), None)
+            if idle is None or idle == next(reversed(self._minds)):
+                return
+            gone = self._minds.pop(idle)
+            needed = {name for minds in self._minds.values() for name in minds.adapters}
+            await self._order(partial(_remove, names=gone.adapters - needed))
+
+    async def _order(self, order: Callable[[AdapterBank], T]) -> T:
+        """Have the engine's thread do something with the bank between two turns."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def obey(batch: Batch) -> None:
+            try:
+                result = order(batch.bank)
+            except Exception as error:  # noqa: BLE001 - raised where it was ordered
+                _call(loop, partial(_settle, done, error))
+            else:
+                _call(loop, lambda: _settle(done, result=result))
+
+        self._send(obey)
+        return await done
+
+    def _send(self, order: Callable[[Batch], None]) -> None:
+        with self._changed:
+            self._inbox.append(order)
+            self._changed.notify()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    # ------------------------------------------------------------------ in the engine's thread
+
+    def _work(self, bank: AdapterBank) -> None:
+        batch = Batch(bank, self._capacity.room)
+        while True:
+            with self._changed:
+                while not (self._inbox or batch.busy or self._closing):
+                    self._changed.wait()
+                orders, self._inbox = self._inbox, deque()
+            for order in orders:
+                order(batch)
+            if self._closing:
+                for job in batch.jobs():
+                    job.fail(Stopped(_STOPPING))
+                return
+            if batch.busy:
+                batch.turn()
+
+
+def _remove(bank: AdapterBank, names: Iterable[str]) -> None:
+    for name in names:
+        bank.remove(name)
+
+
+def _call(loop: asyncio.AbstractEventLoop, action: Callable[[], object]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(action)
+
+
+def _settle(future: asyncio.Future[Any], error: Exception | None = None, result: object = None) -> None:
+    """Whoever waited may have been cancelled meanwhile."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,120 @@
+"""Put a server together from a workspace, and run it until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from gradatim.errors import InputError
+from gradatim.model.base import load_base
+from gradatim.serve.access import Doorkeeper
+from gradatim.serve.api import create_app
+from gradatim.serve.base import Engine
+from gradatim.serve.choosing import Chooser, LiveOnly
+from gradatim.serve.decoding import Room
+from gradatim.serve.engine import Capacity, LocalEngine
+from gradatim.serve.feedback import Listener
+from gradatim.serve.recorder import Recorder
+from gradatim.serve.service import Service
+from gradatim.serve.settings import Limits, Settings, Upstream, read_settings
+from gradatim.serve.telemetry import Metrics
+from gradatim.serve.tokens import Tokens, read_secret
+from gradatim.serve.upstream import UpstreamEngine
+from gradatim.workspace import Workspace
+
+UPSTREAM_VARIABLE = "GRADATIM_UPSTREAM_KEY"
+DRAIN_SECONDS = 30
+"""How long the replies under way have when the server is told to stop."""
+
+
+def capacity(limits: Limits) -> Capacity:
+    """What the settings allow a local engine."""
+    room = Room(limits.rows, limits.context_tokens, limits.reply_tokens, limits.usual_reply_tokens)
+    return Capacity(room, limits.queue, limits.warm_releases)
+
+
+def local_engine(workspace: Workspace, limits: Limits) -> LocalEngine:
+    """The bank of the workspace's base model, loaded when the server starts."""
+    return LocalEngine(lambda: load_base(workspace.base["source"]), workspace.adapters, capacity(limits))
+
+
+def upstream_engine(upstream: Upstream, workspace: Workspace, limits: Limits, key: str) -> UpstreamEngine:
+    """The server that `[upstream]` names."""
+    urls = tuple(url.rstrip("/").removesuffix("/v1") for url in upstream.urls)
+    return UpstreamEngine(
+        urls, upstream.model, workspace.adapters, key=key, queue=limits.queue, warm=limits.warm_releases
+    )
+
+
+def chosen_engine(workspace: Workspace, settings: Settings, environment: Mapping[str, str]) -> Engine:
+    """The engine that the settings ask for."""
+    if settings.upstream is None:
+        return local_engine(workspace, settings.limits)
+    key = environment.get(UPSTREAM_VARIABLE, "")
+    return upstream_engine(settings.upstream, workspace, settings.limits, key)
+
+
+def build(
+    workspace: Workspace,
+    environment: Mapping[str, str],
+    *,
+    login: bool = True,
+    settings: Settings | None = None,
+    engine: Engine | None = None,
+    chooser: Chooser | None = None,
+) -> tuple[Any, Doorkeeper]:
+    """The app, and who watches its door. Raises GradatimError for settings, keys or a secret that can't be used."""
+    settings = settings or read_settings(workspace.folder)
+    secret = read_secret(workspace.folder)
+    tokens = Tokens(secret, settings.token_hours)
+    doorkeeper = Doorkeeper(workspace.records.keys, environment, login=login)
+    service = Service(
+        workspace,
+        engine or chosen_engine(workspace, settings, environment),
+        chooser or LiveOnly(workspace.folder / "live"),
+        Recorder(workspace.records.traffic),
+        Metrics(),
+        secret,
+    )
+    app = create_app(service, settings, doorkeeper, Listener(workspace, settings, tokens), tokens)
+    return app, doorkeeper
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 is any free one. Raises InputError when the address can't be had.
+
+    Its protocol is named, because asyncio sends small packets at once only on sockets that say they are TCP; without
+    that, each response waits forty milliseconds for the client's acknowledgement of its headers.
+    """
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(2048)
+    except OSError as error:
+        made.close()
+        raise InputError(f"Can't listen on {host} port {port}: {error.strerror or error}") from None
+    return made
+
+
+def run(app: Any, listening: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM, then let the replies under way end."""
+    import uvicorn
+
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS)
+    with listening, _told_to_stop():
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """Being told to stop is no failure: uvicorn raises the signal again when it is done, and here nobody minds."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,94 @@
+"""What was served, to whom, and how it was rated: the rows that a server writes while it answers.
+
+An interaction is an answer (`records.py`, so that any feedback can name it) and how it was served. Ratings are only
+ever added: of several by one key on one response and metric the last counts. Every write is one transaction, committed
+when the method returns, and many interactions may share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import func, select
+
+from gradatim.store import tables
+from gradatim.store.database import Database
+from gradatim.types import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """How an answer was served; `id` is the answer's. Times are in seconds from the request's arrival."""
+
+    id: str
+    key: str  # id of the key that asked
+    subject: str  # digest of the user that the request named, or of the key
+    session: str | None
+    arm: str  # live, canary, baseline: what the release was to this request
+    prompt: str  # canonical JSON of the request
+    finish: str  # stop, length, cancelled, error
+    prompt_tokens: int
+    completion_tokens: int
+    first_token_seconds: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """A value of a declared metric, given to a response or to a session."""
+
+    id: str
+    response: str | None
+    session: str | None
+    key: str
+    subject: str
+    metric: str
+    value: float
+    comment: str | None
+    at: str
+
+
+class Traffic:
+    """Interactions and ratings of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, served: Iterable[tuple[Answer, Interaction]]) -> None:
+        """Add answers with their interactions; one that is there already stays as it is."""
+        with self._database.writing() as connection:
+            for answer, interaction in served:
+                connection.execute(self._database.insert_new(tables.answers).values(asdict(answer)))
+                connection.execute(self._database.insert_new(tables.interactions).values(asdict(interaction)))
+
+    def add_rating(self, rating: Rating) -> bool:
+        """Add a rating; False, and nothing changed, when it is there already."""
+        with self._database.writing() as connection:
+            insert = self._database.insert_new(tables.ratings).values(asdict(rating))
+            return connection.execute(insert).rowcount == 1
+
+    def interaction(self, response: str) -> Interaction | None:
+        query = select(tables.interactions).where(tables.interactions.c.id == response)
+        with self._database.reading() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else Interaction(**{name: row[name] for name in Interaction.__slots__})
+
+    def interactions(self) -> list[Interaction]:
+        """All of them in order of arrival."""
+        query = select(tables.interactions).order_by(tables.interactions.c.position)
+        with self._database.reading() as connection:
+            rows = list(connection.execute(query).mappings())
+        return [Interaction(**{name: row[name] for name in Interaction.__slots__}) for row in rows]
+
+    def ratings(self) -> list[Rating]:
+        """All of them in order of arrival."""
+        query = select(tables.ratings).order_by(tables.ratings.c.position)
+        with self._database.reading() as connection:
+            rows = list(connection.execute(query).mappings())
+        return [Rating(**{name: row[name] for name in Rating.__slots__}) for row in rows]
+
+    def count(self) -> int:
+        """How many interactions there are."""
+        with self._database.reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(tables.interactions)).scalar_one())
