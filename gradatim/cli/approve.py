@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gradatim.cli.approvals import decide
+from gradatim import approvals
 from gradatim.cli.options import DEFAULT_WORKSPACE, ReasonOption, ReleaseArgument, WorkspaceOption, opened, words
 from gradatim.cli.reported import Result
 
@@ -23,7 +23,6 @@ def approve(
     """
     by = words(by, "name after --by")
     with opened(workspace) as here:
-        approved = decide(here, release, by, approving=True, reason=reason)
-        here.registry.promote(approved.id, reason=reason or "approved", by=by)
+        approved = approvals.approve(here, release, by, reason)
     data = {"release": approved.id, "live": True, "by": by}
     return Result(data, lambda to: to.print(f"release {approved.id[:12]} is approved and live"))

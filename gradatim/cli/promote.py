@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradatim.cli.approvals import refuse_unapproved
+from gradatim import approvals
 from gradatim.cli.options import (
     DEFAULT_WORKSPACE,
     ByOption,
@@ -29,8 +29,6 @@ def promote(
     """
     with opened(workspace) as here:
         was = here.registry.live_id()
-        wanted = here.registry.get(release)
-        refuse_unapproved(here, wanted)
-        here.registry.promote(wanted.id, reason=reason, by=person(by))
-    data = {"live": wanted.id, "was": was}
-    return Result(data, lambda to: to.print(f"release {wanted.id[:12]} is live (it was {was[:12]})"))
+        live = approvals.promote(here, release, person(by), reason)
+    data = {"live": live.id, "was": was}
+    return Result(data, lambda to: to.print(f"release {live.id[:12]} is live (it was {was[:12]})"))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gradatim.cli.approvals import decide
+from gradatim.approvals import decide
 from gradatim.cli.options import DEFAULT_WORKSPACE, ReasonOption, ReleaseArgument, WorkspaceOption, opened, words
 from gradatim.cli.reported import Result
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gradatim.cli.approvals import said, was_live
+from gradatim.approvals import releases_data
 from gradatim.cli.options import DEFAULT_WORKSPACE, WorkspaceOption, opened
 from gradatim.cli.reported import Result
 from gradatim.cli.tables import short, table
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from gradatim.workspace import Workspace
 
 
 def releases(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> Result:
@@ -24,31 +21,8 @@ def releases(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> Result:
     "history": [{"kind", "release", "reason", "by", "at"}]}
     """
     with opened(workspace) as here:
-        data = {
-            "live": here.registry.live_id(),
-            "releases": [
-                {
-                    "id": release.id,
-                    "parent": release.parent,
-                    "step": release.step,
-                    "adapters": list(release.adapters),
-                    "created_at": release.created_at,
-                    "state": _state(here, release.id),
-                }
-                for release in here.registry.releases()
-            ],
-            "history": [asdict(move) for move in here.registry.history()],
-        }
+        data = releases_data(here)
     return Result(data, partial(_show, data))
-
-
-def _state(workspace: Workspace, release: str) -> str:
-    """What stands in the way of a release, or what became of it."""
-    if release == workspace.registry.live_id():
-        return "live"
-    if was_live(workspace, release):
-        return "was live"
-    return said(workspace).get(release, "never live")
 
 
 def _show(data: dict[str, Any], to: Console) -> None:

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from gradatim.cli.approvals import was_live
+from gradatim import approvals
 from gradatim.cli.options import DEFAULT_WORKSPACE, ByOption, ReasonOption, WorkspaceOption, opened, person
 from gradatim.cli.reported import Result
-from gradatim.errors import InputError
 
 
 def rollback(
@@ -26,9 +25,6 @@ def rollback(
     """
     with opened(workspace) as here:
         was = here.registry.live_id()
-        target = here.registry.get(release).id if release else None
-        if target and not was_live(here, target):
-            raise InputError(f"Release {target[:12]} was never live: `gradatim promote` or `gradatim approve` it")
-        live = here.registry.rollback(target, reason=reason, by=person(by))
+        live = approvals.rollback(here, release, person(by), reason)
     data = {"live": live.id, "was": was}
     return Result(data, lambda to: to.print(f"release {live.id[:12]} is live again (it was {was[:12]})"))

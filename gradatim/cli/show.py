@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gradatim.cli import account
+from gradatim import account
 from gradatim.cli.options import DEFAULT_WORKSPACE, WorkspaceOption, opened
 from gradatim.cli.reported import Result
 from gradatim.cli.tables import checks, cost_line, outcome, short, table
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from gradatim.workspace import Workspace
 
 STEP = "step-"
 
@@ -36,26 +34,9 @@ def show(
         step = name if release is None else release.step
         data = {
             "release": asdict(release) if release else None,
-            "step": _step(here, step, examples) if step else None,
+            "step": account.step_data(here, step, examples) if step else None,
         }
     return Result(data, partial(_show, data))
-
-
-def _step(workspace: Workspace, name: str, examples: int) -> dict[str, Any]:
-    told = account.account(workspace, name)
-    report = told.report
-    return {
-        "step": name,
-        "outcome": report.outcome if report else "unfinished",
-        "reason": report.reason if report else "",
-        "cost": asdict(report.cost) if report else None,
-        "quarantined": account.quarantine_data(workspace, told),
-        "asked": told.diagnosis.asked if told.diagnosis else 0,
-        "right": told.diagnosis.right if told.diagnosis else 0,
-        "weaknesses": account.weaknesses_data(told),
-        "study": account.study_data(told, examples),
-        "candidates": account.candidates_data(told.candidates, told.verdicts),
-    }
 
 
 def _show(data: dict[str, Any], to: Console) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gradatim.cli.approvals import awaiting
+from gradatim.account import UNFINISHED, steps_data
+from gradatim.approvals import awaiting
 from gradatim.cli.options import DEFAULT_WORKSPACE, WorkspaceOption, opened
 from gradatim.cli.reported import Result
 from gradatim.cli.tables import short, table
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from gradatim.workspace import Workspace
 
 LAST = 5
 """Steps that are listed."""
@@ -26,7 +25,7 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> Result:
     "unfinished", "steps": [{"step", "outcome", "at"}], "ledger": {"entries", "head"}}
     """
     with opened(workspace) as here:
-        finished = list(here.ledger.entries("step-finished"))
+        steps = steps_data(here)
         data = {
             "workspace": str(workspace),
             "model": here.base.get("source", ""),
@@ -38,20 +37,11 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> Result:
                 "feedback": len(here.records.feedback("new")),
                 "approvals": awaiting(here),
             },
-            "unfinished": _unfinished(here),
-            "steps": [
-                {"step": entry.body["step"], "outcome": entry.body["outcome"], "at": entry.at}
-                for entry in finished[-LAST:]
-            ],
+            "unfinished": steps[-1]["step"] if steps and steps[-1]["outcome"] == UNFINISHED else None,
+            "steps": [step for step in steps if step["outcome"] != UNFINISHED][-LAST:],
             "ledger": {"entries": here.ledger.size, "head": here.ledger.head},
         }
     return Result(data, partial(_show, data))
-
-
-def _unfinished(workspace: Workspace) -> str | None:
-    finished = {entry.body["step"] for entry in workspace.ledger.entries("step-finished")}
-    begun = [str(entry.body["step"]) for entry in workspace.ledger.entries("step-begun")]
-    return begun[-1] if begun and begun[-1] not in finished else None
 
 
 def _show(data: dict[str, Any], to: Console) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gradatim.cli.account import report_data
+from gradatim.account import report_data
 from gradatim.cli.display import progress
 from gradatim.cli.options import DEFAULT_WORKSPACE, WorkspaceOption, opened
 from gradatim.cli.reported import Result

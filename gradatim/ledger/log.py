@@ -24,11 +24,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gradatim.errors import IntegrityError, WorkspaceError
+from gradatim.errors import InputError, IntegrityError, WorkspaceError
 from gradatim.ledger import audit as files
 from gradatim.ledger.audit import Audit, audit, leaf_line, read_file, read_public_key
 from gradatim.ledger.entry import Entry, decode, encode
-from gradatim.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
+from gradatim.ledger.merkle import EMPTY_ROOT, Frontier, inclusion_proof, leaf_hash
 from gradatim.ledger.note import Checkpoint, origin_of, private_pem, public_line, read_private_pem, sign
 from gradatim.store import durable
 from gradatim.store.canonical import canonical
@@ -45,6 +45,16 @@ class _State:
     frontier: Frontier
     leaves: list[bytes]  # shared by successive states: the first `frontier.size` are of this one
     log_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """RFC 6962's inclusion proof of one entry, and the checkpoint with the root that it leads to."""
+
+    index: int
+    leaf: bytes
+    path: list[bytes]
+    note: bytes
 
 
 class Ledger:
@@ -91,6 +101,19 @@ class Ledger:
     def head(self) -> str:
         """The Merkle root, in hexadecimal."""
         return self._refresh().frontier.root().hex()
+
+    @property
+    def checkpoint(self) -> bytes:
+        """The signed note that vouches for every entry."""
+        return self._refresh().note
+
+    def proof(self, index: int) -> Proof:
+        """That an entry is in the ledger as its checkpoint signs it; InputError when there is none."""
+        state = self._refresh()
+        leaves = state.leaves[: state.frontier.size]
+        if not 0 <= index < len(leaves):
+            raise InputError(f"No entry {index}: the ledger has {len(leaves)}")
+        return Proof(index, leaves[index], inclusion_proof(leaves, index), state.note)
 
     def append(self, kind: str, body: dict[str, Any]) -> Entry:
         """Add an entry durably and return it as it will be read back."""

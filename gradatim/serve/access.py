@@ -11,6 +11,9 @@ import hmac
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
 
 from gradatim.errors import InputError
 from gradatim.serve.base import Refused
@@ -97,3 +100,19 @@ class Doorkeeper:
             self._known = {key.id: key for key in self._keys.list()}
             self._read_at = at
         return self._known
+
+
+def only_clients(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
+    """The caller of a route for client keys; `Refused` for anybody else."""
+    doorkeeper: Doorkeeper = request.app.state.doorkeeper
+    return doorkeeper.caller(authorization, "client")
+
+
+def only_admins(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
+    """The caller of a route for admin keys; `Refused` for anybody else."""
+    doorkeeper: Doorkeeper = request.app.state.doorkeeper
+    return doorkeeper.caller(authorization, "admin")
+
+
+ByClient = Annotated[Caller, Depends(only_clients)]
+ByAdmin = Annotated[Caller, Depends(only_admins)]

@@ -1,7 +1,7 @@
 """The app: OpenAI's routes, feedback, and what an operator's tools ask for.
 
     POST /v1/chat/completions   POST /v1/completions   GET /v1/models   POST /v1/feedback     a client key
-    GET /metrics                                                                              an admin key
+    GET /metrics   /api/v1/... (control.py)                                                   an admin key
     GET /healthz   GET /readyz   GET /openapi.json                                            none
 
 Every reply names, in headers, the request, the release that made it, and a token with which feedback on it is taken.
@@ -14,9 +14,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -24,12 +24,14 @@ from starlette.exceptions import HTTPException
 
 from gradatim import __version__
 from gradatim.errors import GradatimError
-from gradatim.serve.access import Caller, Doorkeeper
+from gradatim.serve.access import ByAdmin, ByClient, Caller, Doorkeeper
 from gradatim.serve.base import Asked, Refused
 from gradatim.serve.chat import ChatRequest, Form, TextRequest
+from gradatim.serve.control import control_plane
 from gradatim.serve.feedback import FeedbackRequest, Listener
 from gradatim.serve.limits import BodyLimits
 from gradatim.serve.observing import Observed
+from gradatim.serve.rollouts import Rollouts
 from gradatim.serve.service import Asker, Exchange, Service
 from gradatim.serve.settings import Settings
 from gradatim.serve.streaming import EventStream, events, until_gone
@@ -37,6 +39,7 @@ from gradatim.serve.telemetry import LOGGER
 from gradatim.serve.tokens import Tokens
 
 RELEASE_HEADER = "x-gradatim-release"
+ARM_HEADER = "x-gradatim-arm"
 TOKEN_HEADER = "x-gradatim-feedback-token"
 
 
@@ -60,36 +63,32 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _client(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
-    doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    return doorkeeper.caller(authorization, "client")
-
-
-def _admin(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
-    doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    return doorkeeper.caller(authorization, "admin")
-
-
-ByClient = Annotated[Caller, Depends(_client)]
-ByAdmin = Annotated[Caller, Depends(_admin)]
-
-
-def create_app(service: Service, settings: Settings, doorkeeper: Doorkeeper, listener: Listener, tokens: Tokens) -> Any:
+def create_app(
+    service: Service,
+    settings: Settings,
+    doorkeeper: Doorkeeper,
+    listener: Listener,
+    tokens: Tokens,
+    rollouts: Rollouts,
+) -> Any:
     """The ASGI app of one workspace."""
     metrics = service.metrics
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
+        looking = asyncio.create_task(rollouts.keep_looking())
         try:
             yield
         finally:
+            looking.cancel()
             await service.close()
 
     app = FastAPI(
         title="Gradatim", version=__version__, lifespan=life, docs_url=None, redoc_url=None, responses=_ERRORS
     )
     app.state.doorkeeper = doorkeeper
+    app.include_router(control_plane(service.workspace, rollouts))
     _handle_errors(app)
 
     async def complete(request: Request, body: ChatRequest | TextRequest, asked: Asked, caller: Caller) -> Response:
@@ -107,6 +106,7 @@ def create_app(service: Service, settings: Settings, doorkeeper: Doorkeeper, lis
         request.state.said = {"response": exchange.id, "release": exchange.choice.release, "arm": exchange.choice.arm}
         headers = {
             RELEASE_HEADER: exchange.choice.release,
+            ARM_HEADER: exchange.choice.arm,
             TOKEN_HEADER: tokens.make(exchange.id, caller.key),
         }
         if body.stream:

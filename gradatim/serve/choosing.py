@@ -1,6 +1,6 @@
 """Which release a request gets, and in which role: the one place where that is decided.
 
-The live one, here. A rollout that gives a share of the subjects another release implements `Chooser` too.
+The live one, here. `rollouts.py` gives a share of the subjects another release while one is rolled out.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ class Choice:
 
     release: Digest
     arm: str = LIVE
+    rollout: str | None = None  # the one that chose it, and its wave at the moment
+    wave: int | None = None
 
 
 class Chooser(Protocol):
@@ -32,6 +34,9 @@ class Chooser(Protocol):
 
     def live(self) -> Digest:
         """The live release, which is kept loaded whoever asks."""
+
+    def others(self) -> tuple[Digest, ...]:
+        """Releases that are kept loaded beside it."""
 
 
 class LiveOnly:
@@ -49,3 +54,6 @@ class LiveOnly:
 
     def live(self) -> Digest:
         return self._pointer.read_text(encoding="ascii").strip()
+
+    def others(self) -> tuple[Digest, ...]:
+        return ()

@@ -13,11 +13,12 @@ from gradatim.model.base import load_base
 from gradatim.serve.access import Doorkeeper
 from gradatim.serve.api import create_app
 from gradatim.serve.base import Engine
-from gradatim.serve.choosing import Chooser, LiveOnly
+from gradatim.serve.choosing import Chooser
 from gradatim.serve.decoding import Room
 from gradatim.serve.engine import Capacity, LocalEngine
 from gradatim.serve.feedback import Listener
 from gradatim.serve.recorder import Recorder
+from gradatim.serve.rollouts import Rollouts
 from gradatim.serve.service import Service
 from gradatim.serve.settings import Limits, Settings, Upstream, read_settings
 from gradatim.serve.telemetry import Metrics
@@ -71,15 +72,16 @@ def build(
     secret = read_secret(workspace.folder)
     tokens = Tokens(secret, settings.token_hours)
     doorkeeper = Doorkeeper(workspace.records.keys, environment, login=login)
+    rollouts = Rollouts(workspace, settings)
     service = Service(
         workspace,
         engine or chosen_engine(workspace, settings, environment),
-        chooser or LiveOnly(workspace.folder / "live"),
+        chooser or rollouts,
         Recorder(workspace.records.traffic),
         Metrics(),
         secret,
     )
-    app = create_app(service, settings, doorkeeper, Listener(workspace, settings, tokens), tokens)
+    app = create_app(service, settings, doorkeeper, Listener(workspace, settings, tokens), tokens, rollouts)
     return app, doorkeeper
 
 

@@ -11,6 +11,7 @@ import hmac
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from gradatim.errors import GradatimError
@@ -97,6 +98,8 @@ class Exchange:
             completion_tokens=ended.completion_tokens,
             first_token_seconds=self._first,
             seconds=time.monotonic() - self._began,
+            rollout=self.choice.rollout,
+            wave=self.choice.wave,
         )
 
     def _count(self, finish: str, ended: Ended) -> None:
@@ -174,10 +177,13 @@ class Service:
         return choice
 
     async def _follow(self) -> None:
-        """Load what is live at this moment."""
+        """Load what is live at this moment, and what is to be kept beside it."""
         live = self._chooser.live()
         await self._load(live)
         self._note(live)
+        for other in self._chooser.others():
+            with suppress(GradatimError):  # it was logged, and requests are told
+                await self._load(other)
 
     async def _load(self, digest: Digest) -> None:
         if time.monotonic() - self._unfit.get(digest, -_RETRY_SECONDS) < _RETRY_SECONDS:

@@ -6,6 +6,7 @@ A test holds that the two agree. `position` gives every table the order of arriv
 from __future__ import annotations
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     Float,
@@ -110,6 +111,8 @@ interactions = Table(
     Column("completion_tokens", Integer, nullable=False),
     Column("first_token_seconds", Float),
     Column("seconds", Float, nullable=False),
+    Column("rollout", String, index=True),
+    Column("wave", Integer),  # of the rollout, when the reply was given
     CheckConstraint("finish IN ('stop', 'length', 'cancelled', 'error')", name="finish"),
 )
 
@@ -127,6 +130,22 @@ ratings = Table(
     Column("comment", Text),
     Column("at", String, nullable=False),
     CheckConstraint("(response IS NULL) <> (session IS NULL)", name="target"),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    _position(),
+    Column("id", String, nullable=False, unique=True),
+    Column("live", String, nullable=False),
+    Column("candidate", String, nullable=False),
+    Column("secret", String, nullable=False),  # the key of its assignment, in hexadecimal
+    Column("state", Text, nullable=False),
+    Column("events", Text, nullable=False),  # canonical JSON
+    Column("open", Boolean, nullable=False),
+    Column("replies", Integer, nullable=False),  # position of the last interaction that it has observed
+    Column("ratings", Integer, nullable=False),  # and of the last rating
+    Column("started_at", String, nullable=False),
 )
 
 keys = Table(

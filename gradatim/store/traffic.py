@@ -32,6 +32,8 @@ class Interaction:
     completion_tokens: int
     first_token_seconds: float | None
     seconds: float
+    rollout: str | None = None  # the rollout that chose the release, and its wave then
+    wave: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,11 @@ class Traffic:
             rows = list(connection.execute(query).mappings())
         return [Interaction(**{name: row[name] for name in Interaction.__slots__}) for row in rows]
 
-    def ratings(self) -> list[Rating]:
-        """All of them in order of arrival."""
-        query = select(tables.ratings).order_by(tables.ratings.c.position)
+    def ratings(self, last: int | None = None) -> list[Rating]:
+        """All of them, or the last ones, in order of arrival."""
+        query = select(tables.ratings).order_by(tables.ratings.c.position.desc()).limit(last)
         with self._database.reading() as connection:
-            rows = list(connection.execute(query).mappings())
+            rows = list(connection.execute(query).mappings())[::-1]
         return [Rating(**{name: row[name] for name in Rating.__slots__}) for row in rows]
 
     def count(self) -> int:

@@ -63,6 +63,9 @@ class BySubject:
     def live(self) -> str:
         return self._live
 
+    def others(self) -> tuple[str, ...]:
+        return ()
+
 
 def wait_for(what: Callable[[], bool]) -> None:
     for _ in range(3000):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gradatim.errors import InputError
 from gradatim.types import (
     Candidate,
+    Cost,
     Diagnosis,
     Evidence,
     Feedback,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from gradatim.workspace import Workspace
 
 T = TypeVar("T")
+
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,48 @@ def _verdict_data(verdict: Verdict) -> dict[str, Any]:
         "outcome": verdict.outcome,
         "checks": [asdict(check) for check in verdict.checks],
         "controls": verdict.controls,
+    }
+
+
+def step_data(workspace: Workspace, name: str, examples: int) -> dict[str, Any]:
+    """A step with all that led to its outcome."""
+    told = account(workspace, name)
+    report = told.report
+    return {
+        "step": name,
+        "outcome": report.outcome if report else UNFINISHED,
+        "reason": report.reason if report else "",
+        "cost": asdict(report.cost) if report else None,
+        "quarantined": quarantine_data(workspace, told),
+        "asked": told.diagnosis.asked if told.diagnosis else 0,
+        "right": told.diagnosis.right if told.diagnosis else 0,
+        "weaknesses": weaknesses_data(told),
+        "study": study_data(told, examples),
+        "candidates": candidates_data(told.candidates, told.verdicts),
+    }
+
+
+def steps_data(workspace: Workspace) -> list[dict[str, Any]]:
+    """The steps in order: when each ended and how, "unfinished" for one that has not."""
+    ends = {entry.body["step"]: entry for entry in workspace.ledger.entries("step-finished")}
+    return [
+        {
+            "step": begun.body["step"],
+            "outcome": end.body["outcome"] if end else UNFINISHED,
+            "at": (end or begun).at,
+        }
+        for begun in workspace.ledger.entries("step-begun")
+        for end in [ends.get(begun.body["step"])]
+    ]
+
+
+def costs_data(workspace: Workspace) -> dict[str, Any]:
+    """What each finished step took, and all together."""
+    ended = [(entry.body["step"], entry.body["result"]) for entry in workspace.ledger.entries("step-finished")]
+    costs = {step: workspace.blobs.get_json(result, StepReport).cost for step, result in ended}
+    return {
+        "steps": [{"step": step} | asdict(cost) for step, cost in costs.items()],
+        "total": asdict(sum(costs.values(), Cost())),
     }
 
 

@@ -1,12 +1,14 @@
-"""Which releases wait for a person's word, and what has been said: read from the ledger.
+"""What a person may do with releases: promote, roll back, approve, reject; and which of them wait for that.
 
+Whoever gives the order, on the command line or over HTTP, passes here, so that nothing goes around the judge.
 A step whose charter wants approval leaves an entry "approval-needed" {release, step}; `approve` adds "approval", and
 `reject` "rejection", each {release, by, reason}.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradatim.errors import CharterError, InputError
 
@@ -27,6 +29,46 @@ def said(workspace: Workspace) -> dict[str, Word]:
 def awaiting(workspace: Workspace) -> list[str]:
     """The releases that wait, oldest first."""
     return [release for release, word in said(workspace).items() if word == "awaiting"]
+
+
+def promote(workspace: Workspace, release_id: str, by: str, reason: str) -> Release:
+    """Make a release live; CharterError for one that failed its checks or still needs approval."""
+    wanted = workspace.registry.get(release_id)
+    refuse_unapproved(workspace, wanted)
+    return workspace.registry.promote(wanted.id, reason=reason, by=by)
+
+
+def rollback(workspace: Workspace, release_id: str | None, by: str, reason: str) -> Release:
+    """Back to a release that was live, by default the last; InputError for one that never was."""
+    target = workspace.registry.get(release_id).id if release_id else None
+    if target and not was_live(workspace, target):
+        raise InputError(f"Release {target[:12]} was never live: `gradatim promote` or `gradatim approve` it")
+    return workspace.registry.rollback(target, reason=reason, by=by)
+
+
+def approve(workspace: Workspace, release_id: str, by: str, reason: str) -> Release:
+    """A yes to a waiting release, which makes it live. Raises as `decide` does."""
+    approved = decide(workspace, release_id, by, approving=True, reason=reason)
+    return workspace.registry.promote(approved.id, reason=reason or "approved", by=by)
+
+
+def releases_data(workspace: Workspace) -> dict[str, Any]:
+    """Every release with its state, and the moves between them."""
+    return {
+        "live": workspace.registry.live_id(),
+        "releases": [
+            {
+                "id": release.id,
+                "parent": release.parent,
+                "step": release.step,
+                "adapters": list(release.adapters),
+                "created_at": release.created_at,
+                "state": _state(workspace, release.id),
+            }
+            for release in workspace.registry.releases()
+        ],
+        "history": [asdict(move) for move in workspace.registry.history()],
+    }
 
 
 def decide(workspace: Workspace, release_id: str, by: str, *, approving: bool, reason: str) -> Release:
@@ -68,6 +110,15 @@ def refuse_unapproved(workspace: Workspace, release: Release) -> None:
         raise CharterError(f"Release {release.id[:12]} {what}")
     if release.verdict and (verdict := workspace.blobs.get_json(release.verdict, Verdict)).outcome != "pass":
         raise CharterError(f"Release {release.id[:12]} did not pass its checks ({verdict.outcome}): take another step")
+
+
+def _state(workspace: Workspace, release: str) -> str:
+    """What stands in the way of a release, or what became of it."""
+    if release == workspace.registry.live_id():
+        return "live"
+    if was_live(workspace, release):
+        return "was live"
+    return said(workspace).get(release, "never live")
 
 
 def _refuse_outdated(workspace: Workspace, release: Release) -> None:

@@ -1,0 +1,325 @@
+"""The rollout that runs in a server: who gets the candidate, what came of it, and what follows.
+
+What was served and said is read from the workspace's tables, where every reply names its rollout and wave, and written
+back as the rollout's state in one transaction: a server that was killed goes on exactly where it was. Every event is an
+entry "rollout" of the ledger, written after what it asks for was done; what a kill left undone is done at the start.
+
+    _look, every second   new replies and ratings → observe → decide → row → release moved → ledger
+    choose, each request  the arm of the subject, from a picture that is replaced whole after each transition
+
+Rails: errors, latency (seconds of the whole reply) and length (tokens). Nothing here tells a refusal, what an answer
+costs, or an unsafe one, so those rails are left out, and alpha is split among the others. A reply that its client left
+counts for the arms' sizes only. When somebody else moves the live release, the rollout is given up.
+
+Limits: no shadow. One rollout at a time, by one server of the workspace. A look handles the state whole, some hundred
+bytes for each subject.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from gradatim import approvals
+from gradatim.charter import Charter
+from gradatim.errors import InputError
+from gradatim.rollout import Assignment, Event, Evidence, Rollout, Row, dump, load
+from gradatim.rollout import Settings as Terms
+from gradatim.rollout.assignment import Wave
+from gradatim.serve.choosing import Choice, LiveOnly
+from gradatim.serve.settings import RATING, Metric, Settings
+from gradatim.serve.telemetry import LOGGER
+from gradatim.store.canonical import canonical
+from gradatim.store.clock import now
+from gradatim.store.rollouts import SavedRollout
+from gradatim.store.traffic import Interaction
+from gradatim.types import Digest
+from gradatim.workspace import Workspace
+
+LOOK_SECONDS = 1.0
+ENTRY = "rollout"
+OBSERVED = ("error", "latency", "length")
+"""The metrics that a server knows of a reply."""
+
+Command = Literal["promote", "pause", "resume", "abort", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What a request needs to know of the open rollout."""
+
+    id: str
+    live: Digest
+    candidate: Digest
+    assignment: Assignment
+    number: int
+    wave: Wave
+
+
+@dataclass(slots=True)
+class _Latest:
+    """The rollout that was started last."""
+
+    saved: SavedRollout
+    rollout: Rollout
+    told: int  # events that are in the ledger
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = json.loads(self.saved.events)
+        return events
+
+
+class Rollouts:
+    """The rollouts of a workspace, and the chooser of its server. Blocking, but for `choose`, `live` and `others`."""
+
+    def __init__(self, workspace: Workspace, settings: Settings) -> None:
+        self._workspace, self._settings = workspace, settings
+        self._table = workspace.records.rollouts
+        self._pointer = LiveOnly(workspace.folder / "live")
+        self._mutex = threading.Lock()
+        self._latest = self._read()
+        self._picture = self._drawn()
+
+    # ------------------------------------------------------------------ choosing
+
+    def choose(self, subject: str) -> Choice:
+        live, picture = self._pointer.live(), self._picture
+        if picture is None or picture.live != live:
+            return Choice(live)
+        arm = picture.assignment.arm(subject, picture.wave)
+        return Choice(picture.candidate if arm == "canary" else live, arm, picture.id, picture.number)
+
+    def live(self) -> Digest:
+        return self._pointer.live()
+
+    def others(self) -> tuple[Digest, ...]:
+        latest, live = self._latest, self.live()
+        if latest is None or live not in (latest.saved.live, latest.saved.candidate):
+            return ()
+        resident = latest.rollout.resident(time.time())
+        return tuple(release for release in resident if release != live)[: self._settings.limits.warm_releases - 1]
+
+    # ------------------------------------------------------------------ by itself
+
+    async def keep_looking(self) -> None:
+        """Look every second, until cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception as error:  # noqa: BLE001 - the next look may do better, and requests are answered meanwhile
+                LOGGER.error("a look at the rollout failed", exc_info=error)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Observe what is new, decide, and carry it out."""
+
+        def seen(latest: _Latest) -> list[Event]:
+            if not latest.rollout.open:
+                return []
+            at = time.time()
+            if (live := self.live()) != latest.saved.live:
+                give_up = latest.rollout.rollback if latest.rollout.stage == "watch" else latest.rollout.abort
+                return [give_up("gradatim serve", f"release {live[:12]} was made live meanwhile", at)]
+            self._observe(latest, at)
+            return latest.rollout.decide(at)
+
+        with self._mutex:
+            if self._latest is not None:
+                self._change(self._latest, seen)
+
+    def _observe(self, latest: _Latest, at: float) -> None:
+        saved = latest.saved
+        replies = self._table.replies(saved.id, saved.replies)
+        rated = self._table.rated(saved.id, RATING, saved.ratings)
+        rows = [Row(served.subject, served.wave or 0, _measured(served)) for _, served in replies]
+        metric = self._settings.metrics[RATING]
+        rows += [Row(one.subject, one.wave, {RATING: unit_value(metric, one.value)}) for one in rated]
+        latest.rollout.observe(rows, at)
+        latest.saved = replace(
+            saved,
+            replies=replies[-1][0] if replies else saved.replies,
+            ratings=rated[-1].position if rated else saved.ratings,
+        )
+
+    # ------------------------------------------------------------------ a person's commands
+
+    def start(self, candidate: str, by: str) -> str:
+        """Begin to roll a release out: the rollout's id. Raises GradatimError when that can't be."""
+        wanted = self._workspace.registry.get(candidate)
+        approvals.refuse_unapproved(self._workspace, wanted)
+        terms = self._terms()
+        with self._mutex:
+            if self._latest is not None and self._latest.rollout.open:
+                raise InputError(f"{self._latest.saved.id} is under way: only one release is rolled out at a time")
+            key, live = secrets.token_bytes(32), self._workspace.registry.live_id()
+            rollout, event = Rollout.start(terms, live, wanted.id, key, time.time())
+            identity = f"rollout-{len(self._table.all()) + 1:04d}"
+            events = canonical([plain_event(replace(event, by=by))]).decode()
+            saved = SavedRollout(identity, live, wanted.id, key.hex(), dump(rollout), events, rollout.open, 0, 0, now())
+            if not self._table.add(saved):
+                raise InputError("Another server of this workspace rolls a release out")
+            self._latest = _Latest(saved, rollout, 0)
+            self._carry_out(self._latest)
+        return identity
+
+    def command(self, rollout: str, command: Command, by: str, reason: str, *, full: bool = False) -> None:
+        """What a person says to a rollout; InputError when that can't be done to it."""
+
+        def done(latest: _Latest) -> list[Event]:
+            at, state = time.time(), latest.rollout
+            if command == "promote":
+                return [state.promote(by, reason, at, full)]
+            if state.stage == "live" and self.live() != latest.saved.candidate:
+                raise InputError(f"Release {self.live()[:12]} was made live since: roll back to the one you want")
+            given = {"pause": state.pause, "resume": state.resume, "abort": state.abort, "rollback": state.rollback}
+            return [given[command](by, reason, at)]
+
+        with self._mutex:
+            if self._latest is None or self._latest.saved.id != rollout:
+                raise InputError(f"{rollout} is over, and another was started since")
+            self._change(self._latest, done)
+
+    # ------------------------------------------------------------------ showing
+
+    def listed(self) -> list[dict[str, Any]]:
+        """All rollouts in short, in the order in which they were started."""
+        return [_short(saved, _restored(saved)) for saved in self._table.all()]
+
+    def show(self, rollout: str) -> dict[str, Any] | None:
+        """One rollout with its arms, its evidence and its events; None when there is none of this id."""
+        saved = self._table.get(rollout)
+        if saved is None:
+            return None
+        state = _restored(saved)
+        return _short(saved, state) | {
+            "arms": [asdict(arm) for arm in self._table.arms(saved.id)],
+            "evidence": [plain_evidence(found) for found in state.evidence()],
+            "events": json.loads(saved.events),
+        }
+
+    # ------------------------------------------------------------------ keeping
+
+    def _change(self, latest: _Latest, work: Callable[[_Latest], list[Event]]) -> None:
+        """Work on the rollout, write it down, and carry out what follows; after a failure all is as it was written."""
+        self._carry_out(latest)
+        before = latest.saved
+        try:
+            events = work(latest)
+            if events or latest.saved != before:
+                told = canonical(latest.events + [plain_event(event) for event in events]).decode()
+                state = latest.rollout
+                latest.saved = replace(latest.saved, state=dump(state), events=told, open=state.open)
+                self._table.save(latest.saved)
+        except BaseException:
+            self._latest = self._read()
+            raise
+        self._carry_out(latest)
+
+    def _carry_out(self, latest: _Latest) -> None:
+        """Do what the events ask for that are not in the ledger yet, and put them there."""
+        if latest.rollout.stage != "live":
+            self._picture = self._drawn()  # a way back waits for nothing
+        for number, event in list(enumerate(latest.events))[latest.told :]:
+            self._move(latest.saved, event)
+            body = {"rollout": latest.saved.id, "number": number}
+            body |= {"live": latest.saved.live, "candidate": latest.saved.candidate, "event": event}
+            self._workspace.ledger.append(ENTRY, body)
+            latest.told = number + 1
+        self._picture = self._drawn()
+
+    def _move(self, saved: SavedRollout, event: dict[str, Any]) -> None:
+        """The live release, where an event moves it; not when somebody else moved it before."""
+        live, reason = self._workspace.registry.live_id(), f"{saved.id}: {event['reason']}"
+        if event["kind"] == "finish" and live == saved.live:
+            approvals.promote(self._workspace, saved.candidate, event["by"], reason)
+        elif event["kind"] == "rollback" and live == saved.candidate:
+            approvals.rollback(self._workspace, saved.live, event["by"], reason)
+
+    def _read(self) -> _Latest | None:
+        """The latest rollout as it was written down."""
+        saved = self._table.all()
+        if not saved:
+            return None
+        entries = self._workspace.ledger.entries(ENTRY)
+        told = sum(entry.body["rollout"] == saved[-1].id for entry in entries)
+        if saved[-1].open:
+            refuse_unusable(self._settings)
+        return _Latest(saved[-1], _restored(saved[-1]), told)
+
+    def _drawn(self) -> _Picture | None:
+        latest = self._latest
+        if latest is None or not latest.rollout.open:
+            return None
+        saved, state = latest.saved, latest.rollout
+        return _Picture(saved.id, saved.live, saved.candidate, state.assignment, state.wave, state.waves[-1])
+
+    def _terms(self) -> Terms:
+        """The charter's limits, with the rails that a server can tell."""
+        refuse_unusable(self._settings)
+        terms = Terms.of_charter(Charter.load(self._workspace.charter_path))
+        if terms.shadow_subjects:
+            raise InputError("A server puts no requests to a release unseen: set rollout.shadow_subjects to 0")
+        return replace(terms, rails=tuple(rail for rail in terms.rails if rail.metric in OBSERVED))
+
+
+def refuse_unusable(settings: Settings) -> None:
+    """InputError when a rollout can't go by these settings."""
+    metric = settings.metrics[RATING]
+    unbounded = metric.type == "number" and None in (metric.low, metric.high)
+    if metric.level != "response" or unbounded:
+        raise InputError("A rollout goes by ratings of responses, from a low to a high: set metrics.rating so")
+    if settings.limits.warm_releases < 2:
+        raise InputError("A rollout needs two releases loaded: set limits.warm_releases to 2 or more")
+
+
+def unit_value(metric: Metric, value: float) -> float:
+    """A value of a bounded metric from 0 to 1, 1 being best."""
+    low, high = (-1.0, 1.0) if metric.type == "thumbs" else (0.0, 1.0)
+    if metric.low is not None and metric.high is not None:
+        low, high = metric.low, metric.high
+    share = min(max((value - low) / (high - low), 0.0), 1.0)
+    return share if metric.direction == "higher" else 1 - share
+
+
+def plain_event(event: Event) -> dict[str, Any]:
+    """An event as JSON."""
+    return asdict(event) | {"evidence": [plain_evidence(found) for found in event.evidence]}
+
+
+def plain_evidence(found: Evidence) -> dict[str, Any]:
+    """Evidence as JSON; an end that is nowhere is null."""
+    plain = asdict(found)
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()}
+
+
+def _measured(served: Interaction) -> dict[str, float]:
+    if served.finish in ("cancelled", "error"):
+        return {"error": 1.0} if served.finish == "error" else {}
+    return {"error": 0.0, "latency": served.seconds, "length": float(served.completion_tokens)}
+
+
+def _restored(saved: SavedRollout) -> Rollout:
+    return load(saved.state, bytes.fromhex(saved.secret))
+
+
+def _short(saved: SavedRollout, state: Rollout) -> dict[str, Any]:
+    step = state.settings.steps[state.step].share if state.stage == "step" else None
+    return {
+        "id": saved.id,
+        "live": saved.live,
+        "candidate": saved.candidate,
+        "open": saved.open,
+        "stage": state.stage,
+        "step": step,
+        "share": state.share,
+        "paused": state.paused,
+        "started_at": saved.started_at,
+    }
