@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
 
 from gradatim.ledger.audit import read_public_key
 from gradatim.ledger.merkle import verify_inclusion
@@ -162,3 +164,20 @@ def test_the_ledger_is_verified_and_proves_its_entries(workspace: Workspace, ser
     damaged = call(running, "/ledger:verify", {})
     assert damaged["ok"] is False
     assert "entry 0" in damaged["problem"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("method", "path"), sorted(ROUTES))
+def test_the_openapi_fuzzed(running: Running, method: str, path: str) -> None:
+    """Whatever an admin sends is answered or refused, and breaks nothing."""
+    schema = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
+    (found,) = schema.include(path=path, method=method.upper()).get_all_operations()
+    operation: Any = found.ok()  # type: ignore[union-attr]
+
+    @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    def holds(case: Any) -> None:
+        done = case.call(headers={"authorization": f"Bearer {ADMIN}"})
+        assert done.status_code < 500, (case.body, done.content)
+
+    fuzzed: Any = given(operation.as_strategy())(holds)  # type: ignore[no-untyped-call]
+    fuzzed()
