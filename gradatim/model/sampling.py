@@ -37,6 +37,9 @@ class Decoding:
 NUCLEUS = 256
 """Sampling is among at most this many most likely tokens."""
 
+COLDEST = 1e-4
+"""A temperature below this is greedy: logits divided by still less are beyond fp32, and nothing could be drawn."""
+
 GREEDY = Decoding()
 _REFILL = 4  # waiting prompts are let in once a quarter of the batch is free: each time costs a pass of its own
 
@@ -234,7 +237,7 @@ def choose_each(logits_RV: Tensor, ways: Sequence[Decoding], generators: Sequenc
 
 
 def _choose(logits_RV: Tensor, decoding: Decoding, generator: torch.Generator) -> Tensor:
-    if decoding.temperature <= 0:
+    if decoding.temperature < COLDEST:
         return logits_RV.argmax(dim=-1)
     likely_RK, tokens_RK = logits_RV.topk(
         min(NUCLEUS, logits_RV.shape[-1]), dim=-1
@@ -242,6 +245,8 @@ def _choose(logits_RV: Tensor, decoding: Decoding, generator: torch.Generator) -
     total_R1 = torch.logsumexp(logits_RV / decoding.temperature, dim=-1, keepdim=True)
     probabilities_RK = torch.exp(likely_RK / decoding.temperature - total_R1)
     if decoding.top_p < 1:
-        probabilities_RK[(probabilities_RK.cumsum(dim=-1) - probabilities_RK) >= decoding.top_p] = 0
+        beyond_RK = (probabilities_RK.cumsum(dim=-1) - probabilities_RK) >= decoding.top_p
+        beyond_RK[:, 0] = False  # the likeliest stays, also where top_p is 0 in fp32
+        probabilities_RK[beyond_RK] = 0
     picked_R1 = torch.multinomial(probabilities_RK, 1, generator=generator)
     return tokens_RK.gather(1, picked_R1).squeeze(1)

@@ -106,6 +106,15 @@ def test_a_seed_reproduces_whoever_else_asks(running: Running) -> None:
     assert drawn(3, top_p=1e-6) == reply(running).choices[0].message.content  # so small a nucleus is greedy
 
 
+@pytest.mark.parametrize(
+    "how",
+    [{"temperature": 5e-324}, {"temperature": 1e-38}, {"temperature": 1.0, "top_p": 5e-324}],
+    ids=["no temperature in fp32", "logits beyond fp32", "no nucleus in fp32"],
+)
+def test_what_is_too_small_to_draw_by_is_greedy(running: Running, how: dict[str, float]) -> None:
+    assert reply(running, **how).choices == reply(running).choices
+
+
 def test_the_default_is_greedy_and_max_tokens_is_kept(running: Running) -> None:
     assert reply(running).choices == reply(running, temperature=0).choices
     short = reply(running, max_tokens=3)
