@@ -2,7 +2,7 @@
 
 A rating goes to the table of ratings. A correction goes where `gradatim feedback` puts corrections, and is screened
 with them at the next step: it speaks of the same answers and is believed, or not, for the same reasons. Giving the
-same feedback again changes nothing and says so.
+same feedback again changes nothing and says so; a rating that is taken back, and then given once more, is new.
 
 Limits: a session is what the application calls one (`metadata.session_id`); a token of any reply in it speaks for it.
 """
@@ -132,13 +132,16 @@ class Listener:
 
     def _rating(self, given: FeedbackRequest, served: Interaction, value: float) -> Rating:
         target: dict[str, Any] = {"response": given.response_id, "session": given.session_id}
-        said = canonical([target, served.key, served.subject, given.metric, value, given.comment])
+        who: dict[str, Any] = {"key": served.key, "subject": served.subject, "metric": given.metric}
+        last = self._workspace.records.traffic.last_rating(**target, **who)
+        if last is not None and (last.value, last.comment) == (value, given.comment):
+            return last
+        # The last rating counts, so the same words after others are news: they are named by what they follow.
+        said = canonical([target, who, value, given.comment, last.id if last else None])
         return Rating(
             id=digest_of(said)[:32],
             **target,
-            key=served.key,
-            subject=served.subject,
-            metric=given.metric,
+            **who,
             value=value,
             comment=given.comment,
             at=now(),

@@ -70,6 +70,22 @@ class Traffic:
             insert = self._database.insert_new(tables.ratings).values(asdict(rating))
             return connection.execute(insert).rowcount == 1
 
+    def last_rating(
+        self, *, response: str | None, session: str | None, key: str, subject: str, metric: str
+    ) -> Rating | None:
+        """What somebody last said of a response or a session."""
+        table = tables.ratings.c
+        query = select(tables.ratings).where(
+            table.response.is_(None) if response is None else table.response == response,
+            table.session.is_(None) if session is None else table.session == session,
+            table.key == key,
+            table.subject == subject,
+            table.metric == metric,
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query.order_by(table.position.desc()).limit(1)).mappings().first()
+        return None if row is None else Rating(**{name: row[name] for name in Rating.__slots__})
+
     def interaction(self, response: str) -> Interaction | None:
         query = select(tables.interactions).where(tables.interactions.c.id == response)
         with self._database.reading() as connection:

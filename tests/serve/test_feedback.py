@@ -44,6 +44,15 @@ def test_a_rating_is_taken_once(running: Running) -> None:
     assert (kept.subject, kept.key) == (served.subject, served.key)
 
 
+def test_a_rating_that_was_taken_back_can_be_given_again(running: Running) -> None:
+    response, token = ask(running, user="eve")
+    taken = [give(running, response_id=response, value=value, token=token)[1] for value in (1, -1, 1, 1)]
+    assert [one["known"] for one in taken] == [False, False, False, True]
+    assert taken[2]["rating_id"] == taken[3]["rating_id"]
+    kept = [rating.value for rating in running.workspace.records.traffic.ratings() if rating.response == response]
+    assert kept == [1, -1, 1]  # the last counts
+
+
 def test_a_correction_becomes_what_the_next_step_learns(running: Running) -> None:
     response, token = ask(running, user="ben")
     body: dict[str, Any] = {"response_id": response, "value": -1, "correction": "Tamsin  Vole does.", "token": token}
