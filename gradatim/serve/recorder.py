@@ -57,6 +57,8 @@ class Recorder:
                 gathered, self._waiting = self._waiting, []
             if not gathered:
                 return
+            for *_, done in gathered:  # from here on nobody can cancel what is about to be told
+                done.set_running_or_notify_cancel()
             self._commit(gathered)
 
     def _commit(self, gathered: list[_Waiting]) -> None:
