@@ -163,7 +163,8 @@ class LocalEngine:
             except Exception as error:  # noqa: BLE001 - told to the one who asked; the thread goes on
                 _call(loop, partial(refuse, error))
             else:
-                job.cancelled = reply.cancelled
+                if reply.cancelled:  # never set back: whoever gives it up may have seen the job already
+                    job.cancelled = True
                 _call(loop, lambda: _settle(reply.accepted))
 
         self._send(take)
