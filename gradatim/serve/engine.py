@@ -176,14 +176,21 @@ class LocalEngine:
         return reply
 
     async def _cool_down(self) -> None:
-        """Forget the releases that were used longest ago, and the adapters that no other one has."""
+        """Forget the releases that were used longest ago, and the adapters that no other one has.
+
+        Which ones is settled before anybody else has a turn: what was just loaded must still be there when its request
+        begins.
+        """
+        gone: list[Minds] = []
         while len(self._minds) > self._capacity.warm:
             idle = next((release for release in self._minds if not self._users[release]), None)
             if idle is None or idle == next(reversed(self._minds)):
-                return
-            gone = self._minds.pop(idle)
+                break
+            gone.append(self._minds.pop(idle))
+        if gone:
             needed = {name for minds in self._minds.values() for name in minds.adapters}
-            await self._order(partial(_remove, names=gone.adapters - needed))
+            names = {name for minds in gone for name in minds.adapters} - needed
+            await self._order(partial(_remove, names=names))
 
     async def _order(self, order: Callable[[AdapterBank], T]) -> T:
         """Have the engine's thread do something with the bank between two turns."""

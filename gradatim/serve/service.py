@@ -171,6 +171,7 @@ class Service:
         except GradatimError as error:
             if self._serving is None:
                 raise Refused(503, f"No release can be served: {error}", retry_after=5) from error
+            await self._load(self._serving)  # others may have taken its place meanwhile
             return Choice(self._serving, FALLBACK)
         if choice.arm == LIVE:
             self._note(choice.release)

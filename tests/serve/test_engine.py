@@ -212,6 +212,22 @@ def test_whose_a_question_in_a_conversation_is(workspace: Workspace, serve: Serv
 # ------------------------------------------------------------------ too much, too early, too late
 
 
+def test_the_release_to_fall_back_on_may_have_gone_cold(
+    workspace: Workspace, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gradatim.serve.service.POLL_SECONDS", 3600)  # nobody warms the live one by the way
+    live, other, bad = releases = [new_release(workspace, seed) for seed in (1, 2, 3)]
+    workspace.registry.promote(live, reason="a test", by="somebody")
+    (adapter,) = workspace.registry.get(bad).adapters
+    damaged = next((workspace.folder / "adapters" / adapter).rglob("*.safetensors"))
+    damaged.chmod(0o600)
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    settings = Settings.model_validate({"limits": {"warm_releases": 1}})
+    running = serve(workspace, settings, chooser=BySubject(releases, live))
+    answered = [ask(running, "Why?", max_tokens=2, user=f"user {number}")[0] for number in range(30)]
+    assert set(answered) == {live, other}
+
+
 def test_a_full_queue_says_when_to_come_again(workspace: Workspace, serve: Serve) -> None:
     running = serve(workspace, Settings.model_validate({"limits": {"queue": 1}}))
     held: Any = running.openai().chat.completions.create(**body("Why?", max_tokens=1900, stream=True))
