@@ -10,8 +10,8 @@
        └───────────┴──────────┴────────┴────────┴──► rolled back
 
 Verdicts: *pass* grows the canary, and only evidence does; *fail* rolls back, paused or not; *inconclusive* (the
-deadline is over) and *error* (silence, or arms of unequal size) pause and wait for a person. Nothing here reads a
-clock, draws a number or does input and output: the same calls give the same events.
+deadline is over) and *error* (silence, or arms of unequal size or unequally rated) pause and wait for a person. Nothing
+here reads a clock, draws a number or does input and output: the same calls give the same events.
 
 Limits: each epoch (shadow, steps, watch) starts its evidence anew. Answers in the watch to subjects who met the canary
 before are not compared, for want of a coin. In the watch, no proof of harm is taken for good news.
@@ -138,6 +138,7 @@ class Rollout:
             (row, self.assignment.token(row.subject), side) for row in batch if (side := self._side(row)) is not None
         ]
         self.census.add(Value(token, side, 1.0) for row, token, side in placed if not row.probe)
+        rated = self.tests[0].units
         for spec, test in zip(self.settings.specs, self.tests, strict=True):
             wanted = spec.slice if isinstance(spec, Rail) else None
             probes = isinstance(test, AgainstBound)
@@ -146,9 +147,11 @@ class Rollout:
                 for row, token, side in placed
                 if spec.metric in row.values and (probes or not row.probe) and (wanted is None or wanted in row.slices)
             )
+        now_rated = self.tests[0].units
+        self.census.count_rated(now_rated[0] - rated[0], now_rated[1] - rated[1])
 
     def evidence(self) -> tuple[Evidence, ...]:
-        """What is known now: the goal, each rail, and whether the arms are as large as meant."""
+        """What is known now: the goal, each rail, and whether the arms, and those who rate, are as many as meant."""
         epoch, settings = self.waves[-1].epoch, self.settings
         margin = settings.steps[self.step].margin if self.stage == "step" else settings.margin
         goal, *rails = self.tests
@@ -158,7 +161,7 @@ class Rollout:
                 check_rail(rail, test, settings.rail_alpha(epoch))
                 for rail, test in zip(settings.rails, rails, strict=True)
             ),
-            self.census.evidence(canary_chance(self.waves[-1])),
+            *self.census.evidence(canary_chance(self.waves[-1]), settings.goal.metric),
         )
 
     # ------------------------------------------------------------------ deciding
@@ -169,7 +172,7 @@ class Rollout:
         if not self.open:
             return []
         evidence = self.evidence()
-        *tests, ratio = evidence
+        *tests, ratio, rated = evidence
         failed = [found for found in tests if found.finding == "fail"]
         if failed:
             return [self._close("rollback", ITSELF, "; ".join(map(told, failed)), "fail", evidence)]
@@ -177,6 +180,9 @@ class Rollout:
             return []
         if ratio.finding == "fail":
             return [self._pause("error", f"the arms are not as large as meant: {told(ratio)}", evidence)]
+        if rated.finding == "fail":
+            reason = f"one arm is rated more often, so the ratings can't be compared: {told(rated)}"
+            return [self._pause("error", reason, evidence)]
         if self.clock - self.heard > self.settings.silence:
             return [self._pause("error", f"nothing observed for {self.clock - self.heard:,.0f} s", evidence)]
         if self._ready(tests):

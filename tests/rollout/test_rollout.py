@@ -127,6 +127,24 @@ def test_arms_that_lose_rows_are_an_error() -> None:
     assert "not as large as meant" in events[-1].reason
 
 
+def test_a_canary_whose_unhappy_users_say_nothing_is_an_error() -> None:
+    """Of those who rate it more are happy than of the baseline's; of all, fewer are."""
+
+    def quiet(random: np.random.Generator, on_canary: bool) -> dict[str, float]:
+        happy = random.random() < (0.5 if on_canary else 0.7)
+        says = happy or not on_canary or random.random() < 0.15
+        return {"rating": float(happy)} if says else {}
+
+    rollout = started(replace(QUICK, steps=(Step(0.5, margin=0.05, units=20),)))
+    crowd = Crowd(rollout, quiet)
+    events = crowd.live(100)
+    assert [(event.kind, event.verdict) for event in events] == [("pause", "error")]
+    assert "rated more often" in events[0].reason
+    rollout.resume("Ada", "they may talk differently", rollout.clock)
+    assert rollout.evidence()[-1].finding == "pass"  # counted anew
+    assert rollout.evidence()[0].canary > 0
+
+
 def test_false_alarms_of_equal_canaries_are_rarer_than_alpha() -> None:
     alarms = 0
     loose = replace(QUICK, alpha=0.2, watch=10 * HOUR)
@@ -438,6 +456,6 @@ def test_an_event_is_plain_data_with_what_it_was_decided_on() -> None:
     written: dict[str, Any] = json.loads(canonical(event))
     assert written["kind"] == "grow"
     names = [found["name"] for found in written["evidence"]]
-    assert names == ["goal", *(rail.name for rail in DEFAULT_RAILS), "sample ratio"]
+    assert names == ["goal", *(rail.name for rail in DEFAULT_RAILS), "sample ratio", "goal ratio"]
     for found in written["evidence"]:
         assert {"estimate", "low", "high", "canary", "baseline", "alpha", "limit", "finding"} <= set(found)
