@@ -162,7 +162,9 @@ def create_app(
         """Prometheus' text format."""
         return Response(metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    limited = BodyLimits(app, settings.limits.body_bytes, settings.limits.depth, _response)
+    limited = BodyLimits(
+        app, settings.limits.body_bytes, settings.limits.depth, settings.limits.body_seconds, _response
+    )
     return Observed(limited, metrics)
 
 

@@ -1,4 +1,4 @@
-"""What no request gets past: bodies that are too large or too deep, before anything reads them.
+"""What no request gets past: bodies that are too large, too deep or too slow, before anything reads them.
 
 The body is gathered here, up to the cap, and handed on whole; an honest Content-Length over the cap is refused before
 a byte is read. Depth is counted over the bytes, outside of strings, so that no parser is asked to recurse.
@@ -6,6 +6,7 @@ a byte is read. Depth is counted over the bytes, outside of strings, so that no 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from itertools import accumulate
@@ -23,17 +24,25 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _STEPS)
 
 
 class BodyLimits:
-    """ASGI middleware: at most `most_bytes` of body, and `most_depth` brackets open at once."""
+    """ASGI middleware: at most `most_bytes` of body within `seconds`, and `most_depth` brackets open at once."""
 
-    def __init__(self, app: ASGIApp, most_bytes: int, most_depth: int, refusal: Callable[[Refused], Any]) -> None:
+    def __init__(
+        self, app: ASGIApp, most_bytes: int, most_depth: int, seconds: float, refusal: Callable[[Refused], Any]
+    ) -> None:
         self._app, self._bytes, self._depth, self._refusal = app, most_bytes, most_depth, refusal
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         try:
-            body = await self._gathered(scope, receive)
+            async with asyncio.timeout(self._seconds):
+                body = await self._gathered(scope, receive)
+        except TimeoutError:
+            slow = Refused(408, f"The body did not come within {self._seconds:g} seconds.", code="body_too_slow")
+            await self._refusal(slow)(scope, receive, send)
+            return
         except Refused as refused:
             await self._refusal(refused)(scope, receive, send)
             return

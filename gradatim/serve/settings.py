@@ -50,6 +50,7 @@ class Limits(_Table):
     reply_tokens: Count = 2048
     usual_reply_tokens: Count = 512  # when the request does not say
     body_bytes: Count = 1_000_000
+    body_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0  # for a body to arrive whole
     depth: Count = 32  # of JSON
     warm_releases: Count = 4
 

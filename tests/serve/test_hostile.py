@@ -113,6 +113,14 @@ def test_an_oversized_body_is_not_read(workspace: Workspace, serve: Serve) -> No
         assert b" 413 " in raw.recv(100)
 
 
+def test_a_body_that_never_ends_is_not_waited_for(workspace: Workspace, serve: Serve) -> None:
+    running = serve(workspace, Settings.model_validate({"limits": {"body_seconds": 0.2}}))
+    address = running.url.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1])), 30) as raw:
+        raw.sendall(f"POST {PATHS[0]} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
+        assert b" 408 " in raw.recv(100)
+
+
 @pytest.mark.parametrize(
     ("body", "depth"),
     [
