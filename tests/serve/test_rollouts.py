@@ -89,7 +89,14 @@ def test_each_subject_keeps_its_arm_and_its_row_says_so(workspace: Workspace, se
         assert served is not None
         assert (served.arm, served.rollout, served.wave) == (arm, rollout, 0)
     found = until(running, rollout, lambda found: counted(found, "error") == len(users))
-    assert [each["name"] for each in found["evidence"]] == ["goal", "error", "latency", "length", "sample ratio"]
+    assert [each["name"] for each in found["evidence"]] == [
+        "goal",
+        "error",
+        "latency",
+        "length",
+        "sample ratio",
+        "goal ratio",
+    ]
     assert sum(arm["replies"] for arm in found["arms"]) == 2 * len(users)
     assert {arm["arm"]: arm["release"] for arm in found["arms"]} == {"canary": candidate, "baseline": live}
 
