@@ -55,6 +55,7 @@ from gradatim.writing.restatements import write_implications, write_restatements
 from gradatim.writing.words import contains
 
 REPLAY_COUNT = 96
+WRITTEN_LISTS = 8  # of prompts, by the writer, for each passage
 QUESTIONS = 32  # attempts for each fact; about half of them are kept
 RAW = "raw text"
 CONTEXT_CHARACTERS = 6000
@@ -170,7 +171,7 @@ def seal(bench: Workbench, evidence: Evidence, diagnosis: Diagnosis, seed: int) 
         if correction.passage in weak and text:
             accepted = _accepted(facts[weak.index(correction.passage)])
             held.append(Question(digest_of(text.encode())[:16], text, accepted, correction.passage.id))
-    by_person = [*held, *_questions_by_person(bench.workspace, weak)]
+    by_person = [*held, *questions_by_person(bench.workspace, weak)]
     return write_exam(bench.bank, weak, facts, by_person, seed + 1, advance=bench.progress.advance)
 
 
@@ -184,7 +185,8 @@ def _held_out(correction: Correction) -> str | None:
     return correction.questions[-1] if len(correction.questions) >= 3 else None
 
 
-def _questions_by_person(workspace: Workspace, passages: Sequence[Passage]) -> Iterator[Question]:
+def questions_by_person(workspace: Workspace, passages: Sequence[Passage]) -> Iterator[Question]:
+    """What people asked about the passages' documents, each with the first passage that answers it, if one does."""
     for entry in workspace.ledger.entries("questions"):
         own = [passage for passage in passages if passage.document == entry.body["document"]]
         for line in workspace.blobs.get_json(entry.body["blob"], list[dict[str, object]]) if own else []:
@@ -223,8 +225,9 @@ def propose(
             for text in correction.questions
             if text != _held_out(correction)
         ),
+        _written(bench, weak, seed),
     )
-    strategy = forced or choose_strategy(bench.workspace.records.outcomes())
+    strategy = forced or choose_strategy(bench.workspace.records.outcomes(), writer=bool(material.written))
     sealed = frozenset(fingerprint(question.text) for question in exam.questions)
     examples, dropped = admit(build(strategy, material, seed), sealed)
     studies = [StudySet(strategy, examples, dropped)]
@@ -232,6 +235,15 @@ def propose(
         raw = tuple(StudyExample(p.context or "Text", p.text, "raw", p.id) for p in weak)
         studies.append(StudySet(RAW, raw))
     return tuple(studies)
+
+
+def _written(bench: Workbench, passages: Sequence[Passage], seed: int) -> tuple[tuple[str, str], ...]:
+    """What the workspace's writer would study, where it has one."""
+    if bench.writer is None:
+        return ()
+    bench.progress.phase("propose: as the writer learnt to", None)
+    found = bench.writer.write([(title_of(p), p.text) for p in passages], each=WRITTEN_LISTS, seed=seed)
+    return tuple((p.id, prompt) for p, prompts in zip(passages, found, strict=True) for prompt in prompts)
 
 
 # -------------------------------------------------------------------- learn

@@ -34,6 +34,7 @@ from gradatim.types import Candidate, Digest, Release, StudyExample
 from gradatim.watch.cost import Meter, exceeds
 from gradatim.workspace import Workspace
 from gradatim.writing.asker import Asker
+from gradatim.writing.studying import Writer
 
 GATE_PROMPTS = 320
 _IN_TRAINING = "asker in training"
@@ -103,6 +104,16 @@ class Workbench:
         digest = self.workspace.adapters.add(folder)
         load_adapter(self.bank, self.workspace.adapters, digest)
         return Asker(self.bank, digest)
+
+    @cached_property
+    def writer(self) -> Writer | None:
+        """The newest writer that was found good on this base (`recipes/writer.py`); None where there is none."""
+        found = [entry.body for entry in self.workspace.ledger.entries("writer")]
+        good = [str(body["adapter"]) for body in found if body["adopted"] and body["base"] == self.live.base]
+        if not good:
+            return None
+        load_adapter(self.bank, self.workspace.adapters, good[-1])
+        return Writer(self.bank, good[-1])
 
     def ask_live(self, questions: Sequence[str]) -> list[str]:
         """What the model as it is served says; the bare base without adapters if nothing was ever released."""

@@ -8,6 +8,7 @@
     records.sqlite   documents, answers, feedback and outcomes, as rows (made when first used)
     live             id of the live release
     partial/         scratch folders of an unfinished step
+    writer/          rounds of an unfinished outer loop
     lock             held while a step runs; says by which process
 
 A new workspace is built aside and renamed into place. In a folder that already holds other things its pieces are

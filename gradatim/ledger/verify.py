@@ -123,6 +123,8 @@ def _verify_named(folder: Path, entries: list[Entry]) -> None:
     needed = [folder / "blobs" / entry.body["result"] for entry in entries if entry.kind in ("phase", "step-finished")]
     blobs, adapters = Blobs(folder / "blobs"), Adapters(folder / "adapters")
     for entry in entries:
+        if entry.kind == "writer":
+            needed += [adapters.folder / entry.body["adapter"], folder / "blobs" / entry.body["report"]]
         if entry.kind == "release":
             release = json.loads(blobs.get(entry.body["release"]))
             for digest in release["adapters"]:

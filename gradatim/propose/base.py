@@ -22,6 +22,7 @@ class Material:
     implications: tuple[tuple[str, str], ...] = ()
     thesaurus: Mapping[str, Sequence[str]] = field(default_factory=dict)
     corrections: tuple[tuple[str, str], ...] = ()  # (passage id, question it answers)
+    written: tuple[tuple[str, str], ...] = ()  # (passage id, prompt) by the workspace's own writer, if it has one
 
     def passage(self, identity: str) -> Passage:
         return next(passage for passage in self.passages if passage.id == identity)

@@ -2,8 +2,9 @@
 
 A strategy is a few makers in a row. After each step its gain on sealed questions is recorded; the next step takes the
 one with the highest upper confidence bound (UCB1, Auer et al. 2002), starting from prior gains, counted as a few
-observations each. So the vetted one is taken first, and left when it disappoints. Only the first prior is near a
-measured gain; the other two are guesses that keep these strategies behind it until evidence says otherwise.
+observations each. So the vetted one is taken first, and left when it disappoints. Only the prior of `mixed` is near a
+measured gain; those below it are guesses that keep these strategies behind it until evidence says otherwise. A writer
+that was found good adds to the vetted mixture, so with one that strategy comes first.
 """
 
 from __future__ import annotations
@@ -43,13 +44,23 @@ def implications(material: Material, chance: random.Random) -> list[StudyExample
     return _checks(material, material.implications, "implication", chance)
 
 
+def by_writer(material: Material, chance: random.Random) -> list[StudyExample]:
+    """What the workspace's trained writer wrote, as written."""
+    target = {passage.id: passage.text for passage in material.passages}
+    return [StudyExample(prompt, target[passage], "self-edit", passage) for passage, prompt in material.written]
+
+
+WRITTEN = "written"
+"""The strategy that needs a writer."""
+
 STRATEGIES: dict[str, tuple[Maker, ...]] = {
+    WRITTEN: (by_writer, own_questions, turned, keywords, cloze, restatements, implications),
     "mixed": (own_questions, turned, keywords, cloze, restatements, implications),
     "interview": (own_questions, turned, keywords),
     "rewrite": (own_questions, restatements, implications, cloze),
 }
 
-PRIOR_GAIN = {"mixed": 0.70, "interview": 0.65, "rewrite": 0.40}
+PRIOR_GAIN = {WRITTEN: 0.70, "mixed": 0.70, "interview": 0.65, "rewrite": 0.40}
 _PRIOR_WEIGHT = 4
 _EXPLORATION = 0.25
 
@@ -58,25 +69,28 @@ def build(strategy: str, material: Material, seed: int) -> list[StudyExample]:
     """All examples of a strategy, shuffled."""
     if strategy not in STRATEGIES:
         raise InputError(f"No strategy is named {strategy}: choose one of {', '.join(STRATEGIES)}.")
+    if strategy == WRITTEN and not material.written:
+        raise InputError("This workspace has no writer that was found good: train one with `gradatim seal` first.")
     chance = random.Random(f"{strategy}:{seed}")
     examples = [example for maker in STRATEGIES[strategy] for example in maker(material, chance)]
     chance.shuffle(examples)
     return examples
 
 
-def choose_strategy(outcomes: Iterable[tuple[str, float]]) -> str:
-    """The strategy with the highest upper confidence bound on its gain."""
+def choose_strategy(outcomes: Iterable[tuple[str, float]], *, writer: bool = False) -> str:
+    """The strategy with the highest upper confidence bound on its gain; `writer`: whether the workspace has one."""
     gains: dict[str, list[float]] = defaultdict(list)
     for strategy, gain in outcomes:
         gains[strategy].append(gain)
-    total = sum(len(gains[name]) + _PRIOR_WEIGHT for name in STRATEGIES)
+    open_ = [name for name in STRATEGIES if writer or name != WRITTEN]
+    total = sum(len(gains[name]) + _PRIOR_WEIGHT for name in open_)
 
     def bound(name: str) -> float:
         count = len(gains[name]) + _PRIOR_WEIGHT
         mean = (PRIOR_GAIN[name] * _PRIOR_WEIGHT + sum(gains[name])) / count
         return mean + _EXPLORATION * math.sqrt(2 * math.log(total) / count)
 
-    return max(STRATEGIES, key=bound)
+    return max(open_, key=bound)
 
 
 def _checks(

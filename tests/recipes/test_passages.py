@@ -8,8 +8,9 @@ import torch
 from gradatim.learn.inner import InnerPlan, new_adapter
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
-from gradatim.recipes.passages import FREE, KINDS, MOST_PROMPTS, SETTINGS, PassageDialect, Told
+from gradatim.recipes.passages import SETTINGS, PassageDialect, Told
 from gradatim.recipes.seal import WRITER, Edit, SelfEdits, Settings, Task
+from gradatim.writing.studying import FREE, KINDS, MOST_PROMPTS
 from tests.tiny import tiny_base
 
 HARBOUR = Told("Port Elms", "The harbour closes at nine.")
