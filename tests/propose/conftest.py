@@ -30,4 +30,5 @@ def material() -> Material:
         (("d:0", "The mill is shut at five."),),
         {"opens": ["starts"], "yearly": ["annual"], "run": ["led", "managed"]},
         (("d:2", "What do members pay?"),),
+        (("d:0", "Early at the mill?"), ("d:2", "Remember: yearly, members.")),
     )

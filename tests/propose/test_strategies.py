@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from gradatim.errors import InputError
 from gradatim.propose import STRATEGIES, Material, build, choose_strategy
-from gradatim.propose.strategies import PRIOR_GAIN
+from gradatim.propose.strategies import PRIOR_GAIN, WRITTEN
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -35,13 +36,30 @@ def test_what_the_model_asked_is_studied_as_written_and_reworded(material: Mater
 
 
 def test_an_unknown_strategy_is_refused_with_the_known_ones(material: Material) -> None:
-    with pytest.raises(InputError, match="No strategy is named magic: choose one of mixed, interview, rewrite"):
+    with pytest.raises(
+        InputError, match="No strategy is named magic: choose one of written, mixed, interview, rewrite"
+    ):
         build("magic", material, 0)
 
 
 def test_the_vetted_strategy_is_taken_first() -> None:
-    assert choose_strategy([]) == max(PRIOR_GAIN, key=lambda name: PRIOR_GAIN[name]) == "mixed"
+    assert choose_strategy([]) == "mixed"
+    assert PRIOR_GAIN["mixed"] == max(PRIOR_GAIN.values())
     assert PRIOR_GAIN.keys() == STRATEGIES.keys()
+
+
+def test_what_a_writer_writes_is_taken_first_where_there_is_one_and_left_where_it_disappoints() -> None:
+    assert choose_strategy([], writer=True) == WRITTEN
+    assert choose_strategy([(WRITTEN, 0.0)] * 3, writer=True) == "mixed"
+    assert choose_strategy([(WRITTEN, 1.0)] * 9) != WRITTEN
+
+
+def test_what_a_writer_writes_is_studied_beside_the_vetted_mixture(material: Material) -> None:
+    studied = Counter((e.prompt, e.kind) for e in build(WRITTEN, material, 0))
+    assert all(studied[prompt, "self-edit"] == 1 for _, prompt in material.written)
+    assert {kind for _, kind in studied} == {"self-edit", *(e.kind for e in build("mixed", material, 0))}
+    with pytest.raises(InputError, match="train one with `gradatim seal` first"):
+        build(WRITTEN, replace(material, written=()), 0)
 
 
 def test_a_strategy_that_gains_is_kept_and_one_that_does_not_is_left() -> None:
