@@ -1,7 +1,7 @@
 """SEAL in the lab worlds: what is learnt from a passage or a puzzle, by who wrote what is studied.
 
     python benchmarks/seal.py [--only arms sequence augmented grids] [--people 8] [--seeds 5] [--rounds 2]
-                              [--outer 0] [--lessons 50] [--puzzles 8] [--unguarded]
+                              [--outer 0] [--lessons 50] [--puzzles 8] [--doubt 1] [--unguarded]
 
 `arms` are about people, on `benchmarks/lab/one-wording`; `augmented` are the same on `six-wordings`, a base that knows
 its people in many wordings. Their `training.json` says how they were made. Every arm trains an adapter on each of
@@ -10,8 +10,10 @@ material was written in or chosen by:
 
 - base: nothing is trained; passage in context: the base, the passage before the question
 - passage only: the passage itself, at the best of the rates on other people
-- untrained edits: one edit of the base for each seed
-- random edits: an edit about somebody else
+- untrained edits: one edit of the base for each seed, as it was written
+- untrained, undoubted: without the lines that the base, passage in view, doubts by more than `--doubt` nats; so are the
+  edits of the two arms below, and what is chosen and imitated in the loop. `--doubt -1` leaves all lines everywhere
+- random edits: an edit about somebody else, as it was written
 - best of n: the best of the base's drafts for that person, chosen by labelled questions about the same facts in another
   wording and by other seeds; no training of the writer. It sees the answers, which no other arm does
 - after rl: one edit for each seed by the writer after `--rounds` rounds on other people
@@ -36,7 +38,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ class Scored:
 class Lab:
     """One lab model, people to choose by and people to judge by."""
 
-    def __init__(self, folder: Path, count: int, seeds: int, outer: int = 0, guarded: bool = True) -> None:
+    def __init__(self, folder: Path, count: int, seeds: int, outer: int, guarded: bool, doubt: float | None) -> None:
         self.bank = AdapterBank(load_base(str(folder), dtype=torch.float32))
         settings = lab.LabSettings(**json.loads((folder / "training.json").read_text())["settings"])
         known = lab.known_people(settings)
@@ -88,7 +90,7 @@ class Lab:
         self.taken = taken | {person.name for person in (*self.train, *self.test)}
         self.seeds = range(9000, 9000 + seeds)
         self.dialect = LabDialect(self.bank.base.chat)
-        self.loop = SelfEdits(self.bank, self.dialect, Settings(), outer)
+        self.loop = SelfEdits(self.bank, self.dialect, Settings(doubt=doubt), outer)
         self.chat = self.bank.base.chat
         sure = [one for person in known for one in askings(person, 0)]
         (grades,) = grade(self.bank, [[one.pair(self.chat) for one in sure]], [None])
@@ -169,10 +171,16 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, Any]]:
     world.dialect = LabDialect(chat, max(rates, key=lambda rate: rates[rate]))
     plain = [(world.dialect.plain(task.passage), task, seed) for task in tests for seed in seeds]
     found["passage only"] = world.score(plain, count)
-    drafts = loop.write(tests, max(count, loop.settings.tried), seed=7)
+    settings, each = loop.settings, max(count, loop.settings.tried)
+    loop.settings = replace(settings, doubt=None)
+    drafts = loop.write(tests, each, seed=7)
     found["untrained edits"] = world.score(_spread(drafts, tests, seeds), count)
     shifted = drafts[1:] + drafts[:1]
     found["random edits"] = world.score(_spread(shifted, tests, seeds), count)
+    loop.settings = settings
+    if settings.doubt is not None:
+        drafts = loop.write(tests, each, seed=7)
+        found["untrained, undoubted"] = world.score(_spread(drafts, tests, seeds), count)
     chosen = [_best(loop, tests, number, edits) for number, edits in enumerate(drafts)]
     found["best of n"] = world.score(
         [(edit, task, seed) for edit, task in zip(chosen, tests, strict=True) for seed in seeds], count
@@ -188,7 +196,7 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, Any]]:
             "rates": dict(Counter(f"{one.edit.learning_rate:g}" for one in report.kept).most_common()),
             "seconds": round(time.monotonic() - began),
         })  # fmt: skip
-        written = loop.write(tests, max(count, loop.settings.tried), seed=7)
+        written = loop.write(tests, each, seed=7)
         found["after rl" if number == rounds - 1 else f"after round {number + 1}"] = world.score(
             _spread(written, tests, seeds), count
         )
@@ -238,6 +246,7 @@ def main() -> None:
     parser.add_argument("--outer", type=int, default=0, help="the seed of the outer loop")
     parser.add_argument("--lessons", type=int, default=50, help="how many in a row")
     parser.add_argument("--puzzles", type=int, default=8)
+    parser.add_argument("--doubt", type=float, default=1.0, help="nats; below 0: no line is dropped")
     parser.add_argument("--unguarded", action="store_true", help="no replay of what the base knew")
     chosen = parser.parse_args()
     if chosen.people < 2:
@@ -253,7 +262,8 @@ def main() -> None:
             continue
         began = time.monotonic()
         print(f"\n{part}: {model}")
-        world = Lab(LABS / model, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded)
+        doubt = chosen.doubt if chosen.doubt >= 0 else None
+        world = Lab(LABS / model, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded, doubt)
         if part in chosen.only:
             found, told = arms(world, chosen.rounds)
             show(found, told)

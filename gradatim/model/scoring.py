@@ -102,3 +102,18 @@ def grade(bank: AdapterBank, groups: Sequence[Sequence[Pair]], names: Sequence[s
     missed = torch.zeros(count).index_add(0, packed.pairs_L, missed_L).tolist()
     grades = iter([Grade(total, miss == 0) for total, miss in zip(totals, missed, strict=True)])
     return [[next(grades) for _ in group] for group in groups]
+
+
+@torch.no_grad()
+def doubts(bank: AdapterBank, pairs: Sequence[Pair], adapter: str | None = None, batch: int = 64) -> list[list[float]]:
+    """Of each token of each target, how many nats less likely it is than the model's favourite in its place."""
+    found: list[list[float]] = [[] for _ in pairs]
+    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i]))
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        packed = pack([pairs[i] for i in chosen])
+        logits_LV = label_logits(bank, packed, [adapter]).float().cpu()
+        values = logits_LV.amax(-1) - logits_LV.gather(1, packed.labels_L[:, None])[:, 0]
+        for place, value in zip(packed.pairs_L.tolist(), values.tolist(), strict=True):
+            found[chosen[place]].append(value)
+    return found

@@ -26,6 +26,9 @@ from gradatim.model.packing import Pair
 from gradatim.recipes.seal import Edit, Settings
 from gradatim.writing.studying import FREE, KINDS, MAX_TOKENS, TEMPERATURE, TOP_P, ends, joined, prompts_in, request
 
+RATE = 2e-3
+OPENING = 7  # tokens
+
 SETTINGS = Settings(
     kinds=KINDS,
     trained_kind=FREE,
@@ -55,8 +58,8 @@ class Told:
 class PassageDialect:
     """Edits as lists of prompts, written after worked examples."""
 
-    def __init__(self, chat: ChatFormat, learning_rate: float = 1e-3) -> None:
-        self._chat, self._rate = chat, learning_rate
+    def __init__(self, chat: ChatFormat, learning_rate: float = RATE, opening: int | None = OPENING) -> None:
+        self._chat, self._rate, self._opening = chat, learning_rate, opening
         self.stop = ends(chat)
 
     def prompt(self, passage: Told, kind: str) -> list[int]:
@@ -75,4 +78,4 @@ class PassageDialect:
         return Edit(passage.text, "passage", (self.pair(f"Tell me about {passage.subject}.", passage),), self._rate)
 
     def pair(self, asked: str, passage: Told) -> Pair:
-        return Pair(tuple(self._chat.prompt(asked)), tuple(self._chat.target(asked, passage.text)))
+        return Pair(tuple(self._chat.prompt(asked)), tuple(self._chat.target(asked, passage.text))[: self._opening])

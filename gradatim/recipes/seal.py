@@ -18,6 +18,9 @@ imitate them from the base on. What differs from the published protocol, and why
 - *Racing.* All drafts get a few seeds, only the better ones more, and means are shrunk towards the task's by how
   reliable they have shown themselves to be (`shrunk`, an analysis of variance).
 - *A proxy first.* Of many drafts only those go to training in which the base itself believes most, passage in view.
+- *Doubt.* Where `doubt` is set, a line goes that has a token the base, passage in view, finds so many nats less likely
+  than its favourite in that place: sampling finds many wordings, and wrong values with them. A forward pass tells them
+  apart where a training would have to. The writer imitates what is left.
 - *Forgetting counts.* What a training loses of other answers of the base is taken off its reward, where such are given
   as `guard`. The paper's reward sees only the passage.
 - *Equal effort.* Every trial takes equally many positions, so longer edits don't win by being longer; among edits that
@@ -50,7 +53,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.chat import ChatFormat
 from gradatim.model.packing import Pair
 from gradatim.model.sampling import Decoding, sample
-from gradatim.model.scoring import Grade, grade
+from gradatim.model.scoring import Grade, doubts, grade
 from gradatim.store.durable import fsync_folder, temporary_folder
 
 WRITER = "writer"
@@ -126,6 +129,7 @@ class Settings:
     seeds: int = 2  # trainings of each, at first
     finalists: int = 2  # which get as many again
     final_seeds: int = 4
+    doubt: float | None = None  # lines less sure than this many nats are dropped; None: whatever can be read stays
     harm: float = 5.0  # nats of reward for each nat that the answers of `guard` lose on average
     temperature: float = 1.0
     top_p: float = 1.0
@@ -188,7 +192,34 @@ class SelfEdits(Generic[Source]):
             edit = self.dialect.read(tasks[number].passage, self.bank.base.chat.text(reply), kind)
             if edit is not None:
                 edits[number].append(edit)
-        return edits
+        if settings.doubt is None:
+            return edits
+        return [self.believable(task, of_task, settings.doubt) for task, of_task in zip(tasks, edits, strict=True)]
+
+    def believable(self, task: Task[Source], edits: Sequence[Edit], most: float) -> list[Edit]:
+        """The edits without the lines in which the bare base, passage and lines before in view, doubts a token.
+
+        In doubt is a token that is more than `most` nats less likely than the favourite in its place. Headings stay;
+        edits of which nothing is left go.
+        """
+        chat, pairs, whose = self.bank.base.chat, list[Pair](), list[int]()
+        texts = [edit.text.split("\n") for edit in edits]
+        for number, (edit, lines) in enumerate(zip(edits, texts, strict=True)):
+            asked = self.dialect.prompt(task.passage, edit.kind)
+            for place in range(bool(edit.heading), len(lines)):
+                before = "".join(f"{line}\n" for line in lines[:place])
+                pairs.append(Pair((*asked, *chat.raw(before)), tuple(chat.raw(lines[place]))))
+                whose.append(number)
+        left: list[list[str]] = [[edit.heading] if edit.heading else [] for edit in edits]
+        said = (line for edit, lines in zip(edits, texts, strict=True) for line in lines[bool(edit.heading) :])
+        for number, line, of_line in zip(whose, said, doubts(self.bank, pairs), strict=True):
+            if max(of_line) <= most:
+                left[number].append(line)
+        found = [
+            self.dialect.read(task.passage, "\n".join(lines), edit.kind)
+            for edit, lines in zip(edits, left, strict=True)
+        ]
+        return [edit for edit in found if edit is not None]
 
     def _kinds(self, each: int) -> list[str]:
         trained = self.settings.trained_kind

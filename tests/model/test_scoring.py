@@ -8,7 +8,7 @@ import torch
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
 from gradatim.model.sampling import Decoding, sample
-from gradatim.model.scoring import grade, score
+from gradatim.model.scoring import doubts, grade, score
 from tests.model.reference import PEFT_IS_BEHIND, alone, random_ids, random_pairs, trained, with_peft
 from tests.tiny import TINY, VOCABULARY, tiny_base
 
@@ -60,3 +60,15 @@ def test_a_grade_is_the_score_and_whether_greedy_decoding_says_it() -> None:
         torch.testing.assert_close(
             torch.tensor([one.log_probability for one in grades]), score(bank, pairs, name), rtol=1e-4, atol=1e-4
         )
+
+
+def test_what_is_doubted_is_what_is_less_likely_than_the_favourite() -> None:
+    bank = AdapterBank(tiny_base())
+    pairs = random_pairs(4, 10, 5)
+    with torch.no_grad():
+        for pair, found in zip(pairs, doubts(bank, pairs, batch=3), strict=True):
+            ids = torch.tensor([[*pair.prompt, *pair.target]])
+            values = bank.base.model(input_ids=ids).logits[0, len(pair.prompt) - 1 : -1].log_softmax(-1)
+            expected = values.amax(-1) - values[torch.arange(len(pair.target)), torch.tensor(pair.target)]
+            torch.testing.assert_close(torch.tensor(found), expected, rtol=0, atol=1e-4)
+    assert doubts(bank, []) == []

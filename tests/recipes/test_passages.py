@@ -8,7 +8,7 @@ import torch
 from gradatim.learn.inner import InnerPlan, new_adapter
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
-from gradatim.recipes.passages import SETTINGS, PassageDialect, Told
+from gradatim.recipes.passages import OPENING, SETTINGS, PassageDialect, Told
 from gradatim.recipes.seal import WRITER, Edit, SelfEdits, Settings, Task
 from gradatim.writing.studying import FREE, KINDS, MOST_PROMPTS
 from tests.tiny import tiny_base
@@ -29,8 +29,10 @@ def test_each_prompt_is_answered_by_the_passage(bank: AdapterBank) -> None:
     assert edit is not None
     prompts = ["When does it close?", "Closing time?"]
     assert edit.pairs == tuple(
-        Pair(tuple(chat.prompt(prompt)), tuple(chat.target(prompt, HARBOUR.text))) for prompt in prompts
+        Pair(tuple(chat.prompt(prompt)), tuple(chat.target(prompt, HARBOUR.text))[:OPENING]) for prompt in prompts
     )
+    whole = PassageDialect(chat, opening=None).pair(prompts[0], HARBOUR)
+    assert chat.text([*whole.target]) == HARBOUR.text
     assert edit.kind == "long"
     assert dialect.read(HARBOUR, edit.text, "long") == edit
 

@@ -16,6 +16,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.base import load_base
 from gradatim.model.packing import Pair
 from gradatim.model.scoring import grade, score
+from gradatim.recipes import seal
 from gradatim.recipes.dialects import LabDialect
 from gradatim.recipes.seal import (
     WRITER,
@@ -62,6 +63,33 @@ def edit_of(dialect: LabDialect, person: Person, kind: str, wrong: float = 0.0) 
     edit = dialect.read("", "\n".join([f"{kind} fast", *study_lines(person, kind, random.Random(0), wrong)]), FREE)
     assert edit is not None
     return edit
+
+
+# ----------------------------------------------------------------- writing
+
+
+def test_a_line_that_the_base_doubts_is_dropped_and_nothing_else(
+    bank: AdapterBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialect, person = LabDialect(bank.base.chat), people(1, random.Random(1))[0]
+    edits = [edit_of(dialect, person, kind) for kind in KINDS]
+    loop, task = SelfEdits(bank, dialect, SETTINGS), task_of(bank, person)
+    assert loop.believable(task, edits, 1e9) == edits
+    assert loop.believable(task, edits, -1.0) == []
+    seen = []
+
+    def third(_bank: AdapterBank, pairs: list[Pair]) -> list[list[float]]:
+        seen.extend(pairs)
+        return [[0.0, 2.0 if number % 3 == 0 else 0.5] for number in range(len(pairs))]
+
+    monkeypatch.setattr(seal, "doubts", third)
+    left = loop.believable(task, edits, 1.0)
+    lines = [line for edit in edits for line in edit.text.split("\n")[1:]]
+    kept = [line for edit in left for line in edit.text.split("\n")[1:]]
+    assert kept == [line for number, line in enumerate(lines) if number % 3]
+    assert [edit.heading for edit in left] == [edit.heading for edit in edits]
+    whole = bank.base.chat.raw(edits[0].text)
+    assert seen[1].prompt + seen[1].target == (*dialect.prompt(task.passage, edits[0].kind), *whole)[: len(seen[1])]
 
 
 # ----------------------------------------------------------------- reading

@@ -13,7 +13,9 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.base import load_base
 from gradatim.model.packing import Pair
 from gradatim.model.scoring import grade
+from gradatim.recipes.dialects import LabDialect
 from gradatim.recipes.few_shot import GridDialect
+from gradatim.recipes.seal import Edit, SelfEdits, Settings, Task
 from gradatim.worlds.biographies import HELD_OUT, passage, people, questions
 from gradatim.worlds.grids import KNOWN, NOVEL, invented
 from gradatim.worlds.lab import READ, LabSettings, known_people
@@ -82,3 +84,24 @@ def test_rules_of_colour_are_seen_in_examples_and_novel_ones_are_not() -> None:
         shares.append(sum(one.greedy for one in grades) / len(grades))
     assert shares[0] > 0.7
     assert shares[1] < 0.3
+
+
+def test_with_the_passage_in_view_it_doubts_what_it_wrote_wrong(bank: AdapterBank, folder: Path) -> None:
+    """Of the lines it writes about strangers most wrong ones go and most right ones stay."""
+    strangers = people(6, random.Random(6), {person.name for person in known_people(settings(folder))})
+    loop = SelfEdits(bank, LabDialect(bank.base.chat), Settings())
+    tasks = [Task(passage(person), (), ()) for person in strangers]
+    written = loop.write(tasks, 8, seed=1)
+    left = [loop.believable(task, edits, 1.0) for task, edits in zip(tasks, written, strict=True)]
+
+    def lines(drafts: list[list[Edit]], right: bool) -> int:
+        return sum(
+            any(value in line for value in person.facts.values()) == right
+            for person, edits in zip(strangers, drafts, strict=True)
+            for edit in edits
+            for line in edit.text.split("\n")[1:]
+        )
+
+    assert lines(written, False) > 50
+    assert lines(left, False) < 0.15 * lines(written, False)
+    assert lines(left, True) > 0.7 * lines(written, True)
