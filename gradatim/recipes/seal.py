@@ -184,14 +184,18 @@ class SelfEdits(Generic[Source]):
         """`each` edits for every task by the writer as it is, fewer where texts can't be read."""
         settings = self.settings
         how = Decoding(settings.max_tokens, settings.temperature, settings.top_p, seed, self.dialect.stop, batch=96)
-        asked = [(number, kind) for number in range(len(tasks)) for kind in self._kinds(each)]
-        prompts = [self.dialect.prompt(tasks[number].passage, kind) for number, kind in asked]
+        kinds = self._kinds(each)
         writer = WRITER if WRITER in self.bank.adapters else None
-        edits: list[list[Edit]] = [[] for _ in tasks]
-        for (number, kind), reply in zip(asked, sample(self.bank, prompts, writer, how), strict=True):
-            edit = self.dialect.read(tasks[number].passage, self.bank.base.chat.text(reply), kind)
-            if edit is not None:
-                edits[number].append(edit)
+        found: dict[tuple[int, int], Edit | None] = {}
+        for kind in dict.fromkeys(kinds):  # apart, for what stands before a passage is run once for all of a kind
+            asked = [(number, turn) for number in range(len(tasks)) for turn, own in enumerate(kinds) if own == kind]
+            prompts = [self.dialect.prompt(tasks[number].passage, kind) for number, _ in asked]
+            for (number, turn), reply in zip(asked, sample(self.bank, prompts, writer, how), strict=True):
+                found[number, turn] = self.dialect.read(tasks[number].passage, self.bank.base.chat.text(reply), kind)
+        edits = [
+            [edit for turn in range(len(kinds)) if (edit := found[number, turn]) is not None]
+            for number in range(len(tasks))
+        ]
         if settings.doubt is None:
             return edits
         return [self.believable(task, of_task, settings.doubt) for task, of_task in zip(tasks, edits, strict=True)]

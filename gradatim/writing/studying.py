@@ -166,12 +166,13 @@ class Writer:
     def write(self, told: Sequence[tuple[str, str]], *, each: int, seed: int) -> list[list[str]]:
         """Different prompts for each (subject, text), from `each` lists; none where nothing could be read."""
         chat, kinds = self.bank.base.chat, (FREE,) if self.adapter else KINDS
-        jobs = [(number, kinds[n % len(kinds)]) for number in range(len(told)) for n in range(each)]
-        asked = [chat.raw(request(*told[number], kind)) for number, kind in jobs]
         how = Decoding(MAX_TOKENS, TEMPERATURE, TOP_P, seed, ends(chat), batch=96)
         found: list[dict[str, None]] = [{} for _ in told]
-        for (number, _), reply in zip(jobs, sample(self.bank, asked, self.adapter, how), strict=True):
-            found[number] |= dict.fromkeys(prompts_in(chat.text(reply), told[number][1]))
+        for place, kind in enumerate(kinds):  # apart, for what stands before a text is run once for all of a kind
+            jobs = [number for number in range(len(told)) for turn in range(each) if turn % len(kinds) == place]
+            asked = [chat.raw(request(*told[number], kind)) for number in jobs]
+            for number, reply in zip(jobs, sample(self.bank, asked, self.adapter, how), strict=True):
+                found[number] |= dict.fromkeys(prompts_in(chat.text(reply), told[number][1]))
         return [[*prompts] for prompts in found]
 
 

@@ -69,7 +69,7 @@ def test_a_trained_writer_is_asked_without_examples(bank: AdapterBank, monkeypat
     monkeypatch.setattr(dialect, "prompt", prompt)
     tasks = [Task(HARBOUR, (), ())]
     loop.write(tasks, 6, seed=0)
-    assert asked == [*KINDS, KINDS[0]]
+    assert sorted(asked) == sorted([*KINDS, KINDS[0]])
     asked.clear()
     bank.add(WRITER, new_adapter(bank, InnerPlan(), 0))
     loop.write(tasks, 2, seed=0)
