@@ -1,10 +1,11 @@
 """SEAL's outer loop on the bundled model: handbooks learnt from what the model writes about them, before and after.
 
-    python benchmarks/writer.py [--seeds 3] [--rounds 2] [--outer 0] [--save DIR]
+    python benchmarks/writer.py [--seeds 2] [--rounds 1] [--outer 0] [--save DIR]
 
 The writer is trained on eight handbooks, whose questions reward its edits, and judged by the questions of six others.
 A handbook's passages are studied together by one adapter, with equally many positions in every arm. Right is a
-question after which the adapter tells the passage with the answer word for word, without any gate or check. The arms:
+question after which the adapter begins to tell the passage with the answer, its first seven tokens word for word,
+without any gate or check. The arms:
 
 - base: nothing is trained
 - passage only: the passages, each as the answer to a request for its subject, which is the same one for all of them
@@ -146,8 +147,8 @@ def row(scores: Sequence[tuple[float, float]], each: int) -> dict[str, float | i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--outer", type=int, default=0, help="the seed of the outer loop")
     parser.add_argument("--save", type=Path, help="a folder for the rounds; what it holds is not done again")
     chosen = parser.parse_args()

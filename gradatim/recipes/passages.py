@@ -4,15 +4,17 @@
     outer = SelfEdits(bank, dialect, SETTINGS, replay=...)
     outer.round([task(chat, book, passage, questions) for ...], 0)
 
-An edit is a list of prompts: questions, restatements, consequences. Each is studied with the passage
-itself as the answer, word for word, so that nothing wrong can be studied and all that an edit decides is what will
-call the passage to mind. That is how a step studies too (`propose/rewording.py`); the prompts there come from an
-adapter trained on people's questions and from rules, here from the model's own search.
+An edit is a list of prompts: questions, restatements, consequences. Each is studied with the passage itself as the
+answer, so that nothing wrong can be studied and all that an edit decides is what will call the passage to mind. Only
+the opening of the passage is studied and asked for: a passage that is known by heart goes on by itself, and a training
+that need not teach it by heart is a tenth of the work. That is how a step studies too (`propose/rewording.py`,
+`learn/training.py`); the prompts there come from an adapter trained on people's questions and from rules, here from the
+model's own search.
 
 The passages of a document are studied together by one adapter: so a prompt is worth something only if it calls its
 passage and no other one to mind, and one training rewards the edits of all of them.
 
-Limits: an answer is the whole passage, never a part of it. A small model follows worked examples, not instructions, so
+Limits: what tells a passage from the others must begin with its first words. A small model follows worked examples, not instructions, so
 the kinds of edits are few-shot prompts in English.
 """
 
@@ -33,15 +35,15 @@ SETTINGS = Settings(
     kinds=KINDS,
     trained_kind=FREE,
     drafts=10,
-    tried=5,
+    tried=4,
     seeds=1,
-    finalists=2,
-    final_seeds=1,
+    finalists=1,
+    final_seeds=0,
     temperature=TEMPERATURE,
     top_p=TOP_P,
     max_tokens=MAX_TOKENS,
-    inner=InnerPlan(rank=16, alpha=32.0, frozen=0.5, positions=600, step_positions=240, at_once=4, replays=2),
-    writer_rate=5e-4,
+    inner=InnerPlan(rank=16, alpha=32.0, frozen=0.5, positions=600, step_positions=80, at_once=8, replays=1),
+    writer_rate=1e-3,
     writer_epochs=4,
 )
 """For a model of a hundred million parameters and documents of a dozen passages."""
