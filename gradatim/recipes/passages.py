@@ -14,8 +14,8 @@ model's own search.
 The passages of a document are studied together by one adapter: so a prompt is worth something only if it calls its
 passage and no other one to mind, and one training rewards the edits of all of them.
 
-Limits: what tells a passage from the others must begin with its first words. A small model follows worked examples, not instructions, so
-the kinds of edits are few-shot prompts in English.
+Limits: what tells a passage from the others must begin with its first words. A small model follows worked examples, not
+instructions, so the kinds of edits are few-shot prompts in English.
 """
 
 from __future__ import annotations
