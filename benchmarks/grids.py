@@ -43,7 +43,8 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.base import load_base
 from gradatim.model.scoring import grade
 from gradatim.recipes.few_shot import LONGEST, SETTINGS, GridDialect
-from gradatim.recipes.seal import Edit, Rewarded, SelfEdits, Task
+from gradatim.recipes.rewards import Edit, Rewarded
+from gradatim.recipes.seal import SelfEdits, Task
 from gradatim.worlds.grid_edits import GridEdit
 from gradatim.worlds.grids import NOVEL, Family, Puzzle, invented, load
 

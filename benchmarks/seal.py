@@ -1,7 +1,8 @@
 """SEAL in the lab worlds: what is learnt from a passage or a puzzle, by who wrote what is studied.
 
     python benchmarks/seal.py [--only arms sequence augmented grids] [--people 8] [--seeds 5] [--rounds 2]
-                              [--outer 0] [--lessons 50] [--puzzles 8] [--doubt 1] [--unguarded]
+                              [--outer 0] [--lessons 50] [--puzzles 8] [--doubt 1] [--pooled 8]
+                              [--unguarded]
 
 `arms` are about people, on `benchmarks/lab/one-wording`; `augmented` are the same on `six-wordings`, a base that knows
 its people in many wordings. Their `training.json` says how they were made. Every arm trains an adapter on each of
@@ -11,8 +12,9 @@ material was written in or chosen by:
 - base: nothing is trained; passage in context: the base, the passage before the question
 - passage only: the passage itself, at the best of the rates on other people
 - untrained edits: one edit of the base for each seed, as it was written
-- untrained, undoubted: without the lines that the base, passage in view, doubts by more than `--doubt` nats; so are the
-  edits of the two arms below, and what is chosen and imitated in the loop. `--doubt -1` leaves all lines everywhere
+- untrained, pooled: each edit made of `--pooled` drafts, without the lines that the base, passage in view, doubts by
+  more than `--doubt` nats; so are those of the two last arms, and what is chosen and imitated in the loop. With
+  `--doubt -1 --pooled 1` every draft is an edit as it was written, as in the paper
 - random edits: an edit about somebody else, as it was written
 - best of n: the best of the base's drafts for that person, chosen by labelled questions about the same facts in another
   wording and by other seeds; no training of the writer. It sees the answers, which no other arm does
@@ -54,7 +56,8 @@ from gradatim.model.base import load_base
 from gradatim.model.packing import Pair
 from gradatim.model.scoring import Grade, grade
 from gradatim.recipes.dialects import LabDialect
-from gradatim.recipes.seal import Asking, Edit, Rewarded, SelfEdits, Settings, Task, best, shrunk
+from gradatim.recipes.rewards import Edit, Rewarded, best, shrunk
+from gradatim.recipes.seal import Asking, SelfEdits, Settings, Task
 from gradatim.worlds import lab
 from gradatim.worlds.biographies import ATTRIBUTES, HELD_OUT, SELECTING, Person, passage, people, questions
 
@@ -80,17 +83,17 @@ class Scored:
 class Lab:
     """One lab model, people to choose by and people to judge by."""
 
-    def __init__(self, folder: Path, count: int, seeds: int, outer: int, guarded: bool, doubt: float | None) -> None:
+    def __init__(self, folder: Path, count: int, seeds: int, outer: int, guarded: bool, settings: Settings) -> None:
         self.bank = AdapterBank(load_base(str(folder), dtype=torch.float32))
-        settings = lab.LabSettings(**json.loads((folder / "training.json").read_text())["settings"])
-        known = lab.known_people(settings)
+        made = lab.LabSettings(**json.loads((folder / "training.json").read_text())["settings"])
+        known = lab.known_people(made)
         taken = {person.name for person in known}
         self.train = people(count, random.Random(1), taken)
         self.test = people(count, random.Random(2), taken | {person.name for person in self.train})
         self.taken = taken | {person.name for person in (*self.train, *self.test)}
         self.seeds = range(9000, 9000 + seeds)
         self.dialect = LabDialect(self.bank.base.chat)
-        self.loop = SelfEdits(self.bank, self.dialect, Settings(doubt=doubt), outer)
+        self.loop = SelfEdits(self.bank, self.dialect, settings, outer)
         self.chat = self.bank.base.chat
         sure = [one for person in known for one in askings(person, 0)]
         (grades,) = grade(self.bank, [[one.pair(self.chat) for one in sure]], [None])
@@ -172,7 +175,7 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, Any]]:
     plain = [(world.dialect.plain(task.passage), task, seed) for task in tests for seed in seeds]
     found["passage only"] = world.score(plain, count)
     settings, each = loop.settings, max(count, loop.settings.tried)
-    loop.settings = replace(settings, doubt=None)
+    loop.settings = replace(settings, doubt=None, pooled=1)
     drafts = loop.write(tests, each, seed=7)
     found["untrained edits"] = world.score(_spread(drafts, tests, seeds), count)
     shifted = drafts[1:] + drafts[:1]
@@ -180,7 +183,7 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, Any]]:
     loop.settings = settings
     if settings.doubt is not None:
         drafts = loop.write(tests, each, seed=7)
-        found["untrained, undoubted"] = world.score(_spread(drafts, tests, seeds), count)
+        found["untrained, pooled"] = world.score(_spread(drafts, tests, seeds), count)
     chosen = [_best(loop, tests, number, edits) for number, edits in enumerate(drafts)]
     found["best of n"] = world.score(
         [(edit, task, seed) for edit, task in zip(chosen, tests, strict=True) for seed in seeds], count
@@ -247,6 +250,7 @@ def main() -> None:
     parser.add_argument("--lessons", type=int, default=50, help="how many in a row")
     parser.add_argument("--puzzles", type=int, default=8)
     parser.add_argument("--doubt", type=float, default=1.0, help="nats; below 0: no line is dropped")
+    parser.add_argument("--pooled", type=int, default=8, help="drafts that make an edit")
     parser.add_argument("--unguarded", action="store_true", help="no replay of what the base knew")
     chosen = parser.parse_args()
     if chosen.people < 2:
@@ -254,6 +258,12 @@ def main() -> None:
     if chosen.lessons < 2:
         parser.error("--lessons must be at least 2: one can't displace another")
     logging.disable(logging.WARNING)
+    settings = Settings(
+        drafts=16 if chosen.pooled == 1 else 8,
+        doubt=chosen.doubt if chosen.doubt >= 0 else None,
+        pooled=chosen.pooled,
+        max_tokens=160 if chosen.pooled == 1 else 320,
+    )
     whole: dict[str, Any] = {}
     seconds: dict[str, int] = {}
     for part, model in (("arms", "one-wording"), ("augmented", "six-wordings")):
@@ -262,8 +272,7 @@ def main() -> None:
             continue
         began = time.monotonic()
         print(f"\n{part}: {model}")
-        doubt = chosen.doubt if chosen.doubt >= 0 else None
-        world = Lab(LABS / model, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded, doubt)
+        world = Lab(LABS / model, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded, settings)
         if part in chosen.only:
             found, told = arms(world, chosen.rounds)
             show(found, told)

@@ -18,7 +18,8 @@ from scipy.stats import bootstrap
 
 from gradatim.model.scoring import grade
 from gradatim.recipes.dialects import LabDialect
-from gradatim.recipes.seal import Asking, Edit, SelfEdits, Task
+from gradatim.recipes.rewards import Edit
+from gradatim.recipes.seal import Asking, SelfEdits, Task
 from gradatim.recipes.sequential import Lesson, Merged, Routed, Shared, Strategy, distilled, learn, tokens_of
 from gradatim.worlds import lab
 

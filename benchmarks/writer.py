@@ -49,7 +49,8 @@ from gradatim.observe.standing import standing_passages
 from gradatim.observe.subject import name_subjects
 from gradatim.recall import Minds
 from gradatim.recipes.passages import SETTINGS, PassageDialect, Told
-from gradatim.recipes.seal import Edit, SelfEdits, Task, joint
+from gradatim.recipes.rewards import Edit
+from gradatim.recipes.seal import SelfEdits, Task, joint
 from gradatim.writing.questions import title_of
 from gradatim.writing.words import contains
 

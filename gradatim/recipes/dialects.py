@@ -12,7 +12,7 @@ import re
 
 from gradatim.model.chat import ChatFormat
 from gradatim.model.packing import Pair
-from gradatim.recipes.seal import Edit
+from gradatim.recipes.rewards import Edit
 from gradatim.worlds.lab import FREE, KINDS, RATES, WRITE
 
 _QUESTION = re.compile(r"Question\s*:\s*(?P<question>.+\?)\s*Answer\s*:\s*(?P<answer>.+)")

@@ -22,7 +22,8 @@ from functools import lru_cache
 from gradatim.learn.inner import InnerPlan
 from gradatim.model.chat import ChatFormat
 from gradatim.model.packing import Pair
-from gradatim.recipes.seal import Edit, Settings, Task
+from gradatim.recipes.rewards import Edit
+from gradatim.recipes.seal import Settings, Task
 from gradatim.worlds.grid_edits import GridEdit, studied
 from gradatim.worlds.grids import Example, Puzzle, asking, written
 from gradatim.worlds.grids_lab import EDIT

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from gradatim.learn.inner import InnerPlan
 from gradatim.model.chat import ChatFormat
 from gradatim.model.packing import Pair
-from gradatim.recipes.seal import Edit, Settings
+from gradatim.recipes.rewards import Edit
+from gradatim.recipes.seal import Settings
 from gradatim.writing.studying import FREE, KINDS, MAX_TOKENS, TEMPERATURE, TOP_P, ends, joined, prompts_in, request
 
 RATE = 2e-3

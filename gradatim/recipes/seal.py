@@ -21,6 +21,8 @@ imitate them from the base on. What differs from the published protocol, and why
 - *Doubt.* Where `doubt` is set, a line goes that has a token the base, passage in view, finds so many nats less likely
   than its favourite in that place: sampling finds many wordings, and wrong values with them. A forward pass tells them
   apart where a training would have to. The writer imitates what is left.
+- *Pools.* What doubt leaves of one draft is little, so an edit is made of several: the first one's settings and the
+  lines of all, as far as they fit. Without doubt a pool only gathers errors.
 - *Forgetting counts.* What a training loses of other answers of the base is taken off its reward, where such are given
   as `guard`. The paper's reward sees only the passage.
 - *Equal effort.* Every trial takes equally many positions, so longer edits don't win by being longer; among edits that
@@ -54,6 +56,7 @@ from gradatim.model.chat import ChatFormat
 from gradatim.model.packing import Pair
 from gradatim.model.sampling import Decoding, sample
 from gradatim.model.scoring import Grade, doubts, grade
+from gradatim.recipes.rewards import Edit, Rewarded, best, bundles, shrunk
 from gradatim.store.durable import fsync_folder, temporary_folder
 
 WRITER = "writer"
@@ -83,18 +86,6 @@ class Task(Generic[Source]):
     selecting: tuple[Pair, ...]
     scoring: tuple[Pair, ...]
     book: str | None = None  # passages of one book are studied together, by one adapter
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """What the model wrote: the whole text, and what is studied of it and how fast."""
-
-    text: str
-    kind: str
-    pairs: tuple[Pair, ...]
-    learning_rate: float
-    positions: int | None = None  # to study; as many as the plan says where the edit doesn't
-    heading: str = ""  # how the text begins, where that is settings and what follows is material
 
 
 class Dialect(Protocol[_Read]):
@@ -130,6 +121,7 @@ class Settings:
     finalists: int = 2  # which get as many again
     final_seeds: int = 4
     doubt: float | None = None  # lines less sure than this many nats are dropped; None: whatever can be read stays
+    pooled: int = 1  # drafts that make one edit
     harm: float = 5.0  # nats of reward for each nat that the answers of `guard` lose on average
     temperature: float = 1.0
     top_p: float = 1.0
@@ -139,16 +131,6 @@ class Settings:
     writer_rate: float = 5e-3
     writer_epochs: int = 8
     writer_batch: int = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Rewarded:
-    """An edit with the reward of each of its trainings, and its mean shrunk towards that of its task's edits."""
-
-    edit: Edit
-    task: int
-    rewards: tuple[float, ...]
-    shrunk: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +165,15 @@ class SelfEdits(Generic[Source]):
     def write(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
         """`each` edits for every task by the writer as it is, fewer where texts can't be read."""
         settings = self.settings
+        drafts = self._drafts(tasks, each * settings.pooled, seed)
+        if settings.doubt is not None:
+            drafts = [self.believable(task, own, settings.doubt) for task, own in zip(tasks, drafts, strict=True)]
+        if settings.pooled > 1:
+            drafts = [self.pools(task, own) for task, own in zip(tasks, drafts, strict=True)]
+        return drafts
+
+    def _drafts(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
+        settings = self.settings
         how = Decoding(settings.max_tokens, settings.temperature, settings.top_p, seed, self.dialect.stop, batch=96)
         kinds = self._kinds(each)
         writer = WRITER if WRITER in self.bank.adapters else None
@@ -192,13 +183,26 @@ class SelfEdits(Generic[Source]):
             prompts = [self.dialect.prompt(tasks[number].passage, kind) for number, _ in asked]
             for (number, turn), reply in zip(asked, sample(self.bank, prompts, writer, how), strict=True):
                 found[number, turn] = self.dialect.read(tasks[number].passage, self.bank.base.chat.text(reply), kind)
-        edits = [
+        return [
             [edit for turn in range(len(kinds)) if (edit := found[number, turn]) is not None]
             for number in range(len(tasks))
         ]
-        if settings.doubt is None:
-            return edits
-        return [self.believable(task, of_task, settings.doubt) for task, of_task in zip(tasks, edits, strict=True)]
+
+    def pools(self, task: Task[Source], drafts: Sequence[Edit]) -> list[Edit]:
+        """Drafts put together, `pooled` at a time: the heading of the first, and the lines of all, as far as they fit."""
+        chat, made = self.bank.base.chat, []
+        for start in range(0, len(drafts), self.settings.pooled):
+            group = drafts[start : start + self.settings.pooled]
+            lines = {line: None for one in group for line in one.text.split("\n")[bool(one.heading) :]}
+            text, first = group[0].heading, group[0]
+            for line in lines:
+                longer = f"{text}\n{line}" if text else line
+                if len(chat.raw(longer)) > self.settings.max_tokens:
+                    break
+                text = longer
+            edit = self.dialect.read(task.passage, text, first.kind)
+            made.append(edit or first)
+        return made
 
     def believable(self, task: Task[Source], edits: Sequence[Edit], most: float) -> list[Edit]:
         """The edits without the lines in which the bare base, passage and lines before in view, doubts a token.
@@ -415,25 +419,6 @@ def _weights(pair: Pair, heading: int) -> list[float]:
     return [0.5 / heading] * heading + [0.5 / rest] * rest if heading else [1 / rest] * rest
 
 
-def bundles(entered: Sequence[tuple[int, str | None]], turn: int = 0) -> list[list[tuple[int, bool]]]:
-    """Which edits are studied together, by their numbers: one of each task of a book, or one alone without a book.
-
-    `entered` holds the task and the book of each edit. Every edit counts exactly once; where a task has fewer than
-    others of its book, its own come again and don't count. `turn` chooses the company.
-    """
-    books: dict[object, dict[int, list[int]]] = {}
-    for i, (task, book) in enumerate(entered):
-        books.setdefault(("alone", task) if book is None else book, {}).setdefault(task, []).append(i)
-    made = []
-    for of_task in books.values():
-        for row in range(max(map(len, of_task.values()))):
-            places = (
-                (row + turn * place if row < len(own) else row, own) for place, own in enumerate(of_task.values())
-            )
-            made.append([(own[at % len(own)], row < len(own)) for at, own in places])
-    return made
-
-
 def joint(edits: Sequence[Edit], seed: int, plan: InnerPlan) -> Trial:
     """One adapter's study of these edits at the first one's rate, each with about as many positions as any other."""
     positions = sum(plan.positions if edit.positions is None else edit.positions for edit in edits)
@@ -452,44 +437,3 @@ def _means(grades: Sequence[Grade], asked: Sequence[Sequence[Pair]]) -> list[tup
         else (0.0, 0.0)
         for row in rows
     ]
-
-
-def best(rewarded: Sequence[Rewarded], task: int, most: int) -> list[Rewarded]:
-    """The task's edits with the highest shrunken means; the plain means decide where these are equal."""
-    own = [one for one in rewarded if one.task == task]
-    return sorted(own, key=lambda one: (-one.shrunk, -statistics.mean(one.rewards)))[:most]
-
-
-def shrunk(rewarded: Sequence[Rewarded]) -> tuple[list[Rewarded], float]:
-    """Each mean moved towards its task's by 1 − reliability, and the reliability of these means.
-
-    With one training of each edit nothing is known of noise: the means are taken as they are, and 1 is told.
-
-    Two-way analysis of variance within tasks, edits by seeds: the variance between edits' means, less what the noise of
-    their trainings would make of equal edits, over itself. What a seed does to all edits of a task alike is no noise,
-    for it moves none of them past another. All edits of a task have rewards of the same seeds.
-    """
-    tasks = {one.task for one in rewarded}
-    centre, spread, noise, freedom = dict[int, float](), 0.0, 0.0, 0
-    for task in tasks:
-        rewards = [one.rewards for one in rewarded if one.task == task]
-        means, seeds = (
-            [statistics.mean(row) for row in rewards],
-            [statistics.mean(column) for column in zip(*rewards, strict=True)],
-        )
-        whole = centre[task] = statistics.mean(means)
-        spread += sum((mean - whole) ** 2 for mean in means)
-        left = [
-            value - mean - seed + whole
-            for row, mean in zip(rewards, means, strict=True)
-            for value, seed in zip(row, seeds, strict=True)
-        ]
-        noise += sum(value**2 for value in left) / len(seeds)
-        freedom += (len(rewards) - 1) * (len(seeds) - 1)
-    observed = spread / max(1, len(rewarded) - len(tasks))
-    reliability = max(0.0, 1 - noise / max(1, freedom) / observed) if observed else 0.0
-    moved = []
-    for one in rewarded:
-        mean = centre[one.task] + reliability * (statistics.mean(one.rewards) - centre[one.task])
-        moved.append(Rewarded(one.edit, one.task, one.rewards, mean))
-    return moved, reliability

@@ -15,7 +15,8 @@ from gradatim.model.base import load_base
 from gradatim.model.packing import Pair
 from gradatim.model.scoring import grade
 from gradatim.recipes.few_shot import KIND, LONGEST, MOST_POSITIONS, SETTINGS, GridDialect
-from gradatim.recipes.seal import WRITER, Edit, SelfEdits, Settings
+from gradatim.recipes.rewards import Edit
+from gradatim.recipes.seal import WRITER, SelfEdits, Settings
 from gradatim.worlds.grid_edits import GridEdit
 from gradatim.worlds.grids import KNOWN, NOVEL, Example, Puzzle, asking, invented, written
 from gradatim.worlds.grids_lab import EDIT, GridLabSettings, pretrain

@@ -9,7 +9,8 @@ from gradatim.learn.inner import InnerPlan, new_adapter
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
 from gradatim.recipes.passages import OPENING, SETTINGS, PassageDialect, Told
-from gradatim.recipes.seal import WRITER, Edit, SelfEdits, Settings, Task
+from gradatim.recipes.rewards import Edit
+from gradatim.recipes.seal import WRITER, SelfEdits, Settings, Task
 from gradatim.writing.studying import FREE, KINDS, MOST_PROMPTS
 from tests.tiny import tiny_base
 

@@ -18,19 +18,8 @@ from gradatim.model.packing import Pair
 from gradatim.model.scoring import grade, score
 from gradatim.recipes import seal
 from gradatim.recipes.dialects import LabDialect
-from gradatim.recipes.seal import (
-    WRITER,
-    Asking,
-    Edit,
-    Rewarded,
-    SelfEdits,
-    Settings,
-    Task,
-    _weights,
-    best,
-    bundles,
-    shrunk,
-)
+from gradatim.recipes.rewards import Edit, Rewarded, best, bundles, shrunk
+from gradatim.recipes.seal import WRITER, Asking, SelfEdits, Settings, Task, _weights
 from gradatim.worlds.biographies import HELD_OUT, SELECTING, Person, passage, people, questions
 from gradatim.worlds.lab import FREE, KINDS, LabSettings, pretrain, study_lines
 
@@ -90,6 +79,21 @@ def test_a_line_that_the_base_doubts_is_dropped_and_nothing_else(
     assert [edit.heading for edit in left] == [edit.heading for edit in edits]
     whole = bank.base.chat.raw(edits[0].text)
     assert seen[1].prompt + seen[1].target == (*dialect.prompt(task.passage, edits[0].kind), *whole)[: len(seen[1])]
+
+
+def test_a_pool_has_the_settings_of_its_first_draft_and_the_lines_of_all_that_fit(bank: AdapterBank) -> None:
+    dialect, person = LabDialect(bank.base.chat), people(1, random.Random(1))[0]
+    drafts = [edit_of(dialect, person, kind) for kind in ("questions", "long", "rewrite", "questions", "active")]
+    loop, task = SelfEdits(bank, dialect, replace(SETTINGS, pooled=3, max_tokens=10_000)), task_of(bank, person)
+    first, second = loop.pools(task, drafts)
+    lines = [line for one in drafts[:3] for line in one.text.split("\n")[1:]]
+    assert first.text.split("\n") == [drafts[0].heading, *dict.fromkeys(lines)]
+    assert (first.kind, first.learning_rate) == (drafts[0].kind, drafts[0].learning_rate)
+    assert second.text.startswith(drafts[3].heading)
+    short = SelfEdits(bank, dialect, replace(SETTINGS, pooled=3, max_tokens=60)).pools(task, drafts)[0]
+    assert first.text.startswith(short.text)
+    assert 0 < len(short.pairs) < len(first.pairs)
+    assert len(bank.base.chat.raw(short.text)) <= 60
 
 
 # ----------------------------------------------------------------- reading

@@ -15,7 +15,8 @@ from gradatim.model.packing import Pair
 from gradatim.model.scoring import grade
 from gradatim.recipes.dialects import LabDialect
 from gradatim.recipes.few_shot import GridDialect
-from gradatim.recipes.seal import Edit, SelfEdits, Settings, Task
+from gradatim.recipes.rewards import Edit
+from gradatim.recipes.seal import SelfEdits, Settings, Task
 from gradatim.worlds.biographies import HELD_OUT, passage, people, questions
 from gradatim.worlds.grids import KNOWN, NOVEL, invented
 from gradatim.worlds.lab import READ, LabSettings, known_people
