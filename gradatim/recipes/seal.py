@@ -189,7 +189,7 @@ class SelfEdits(Generic[Source]):
         ]
 
     def pools(self, task: Task[Source], drafts: Sequence[Edit]) -> list[Edit]:
-        """Drafts put together, `pooled` at a time: the heading of the first, and the lines of all, as far as they fit."""
+        """Drafts put together, `pooled` at a time: the heading of the first, the lines of all, as far as they fit."""
         chat, made = self.bank.base.chat, []
         for start in range(0, len(drafts), self.settings.pooled):
             group = drafts[start : start + self.settings.pooled]
