@@ -93,6 +93,11 @@ class Ledger:
         return cls(folder, audited)
 
     @property
+    def origin(self) -> str:
+        """The ledger's name, which its public key gives it."""
+        return self._origin
+
+    @property
     def size(self) -> int:
         """Number of entries."""
         return self._refresh().frontier.size
