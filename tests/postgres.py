@@ -50,9 +50,9 @@ class Postgres:
 
     def run(self, database: str, statement: str) -> list[tuple[object, ...]]:
         """Run a statement past everything that is tested."""
-        kept = {"host": str(self.socket), "user": ROLE, "password": self.password, "dbname": database}
-        with psycopg.connect(**kept, autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[arg-type]
+        where = f"host={self.socket} user={ROLE} password={self.password} dbname={database}"
+        with psycopg.connect(where, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
 

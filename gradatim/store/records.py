@@ -1,8 +1,8 @@
 """What happened in use: documents, answers, feedback, and how each edit strategy fared.
 
 SQLite by default (write-ahead log, foreign keys, ten seconds' patience with another writer), PostgreSQL by URL; one
-contract for both (`tests/store/test_contract.py`). Each method is one transaction. Adding what is already there changes nothing, so a step that runs
-again may add again. The text of a document is a blob; rows hold its digest.
+contract for both (`tests/store/test_contract.py`). Each method is one transaction. Adding what is already there
+changes nothing, so a step that runs again may add again. The text of a document is a blob; rows hold its digest.
 """
 
 from __future__ import annotations
