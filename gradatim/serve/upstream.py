@@ -20,6 +20,7 @@ import json
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -33,6 +34,7 @@ from gradatim.store.adapters import STUDIED_FILE, Adapters
 from gradatim.types import Digest, Release
 
 LOAD, UNLOAD, MODELS = "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/models"
+_END_SECONDS = 1.0  # that the end of a body may take to come after its last event
 
 
 class UpstreamError(GradatimError):
@@ -54,18 +56,29 @@ class UpstreamReply:
 
     def __init__(self, response: httpx2.Response, over: Callable[[], None]) -> None:
         self._response, self._over = response, over
+        self._lines = response.aiter_lines()
+        self._told = False  # everything, so that only the end of the body is missing
         self._closing: asyncio.Future[None] | None = None
 
     def cancel(self) -> None:
         if self._closing is None:
-            self._closing = asyncio.ensure_future(self._response.aclose())
+            self._closing = asyncio.ensure_future(self._close())
             self._over()
+
+    async def _close(self) -> None:
+        """Give the connection back, for the next request where the body was read to its end."""
+        if self._told:
+            with suppress(httpx2.HTTPError, TimeoutError):
+                async with asyncio.timeout(_END_SECONDS):
+                    async for _ in self._lines:
+                        pass
+        await self._response.aclose()
 
     async def __aiter__(self) -> AsyncIterator[str | Ended]:
         finish: Finish | None = None
         usage: dict[str, Any] = {}
         try:
-            async for chunk in _chunks(self._response):
+            async for chunk in self._chunks():
                 usage = chunk.get("usage") or usage
                 for choice in chunk.get("choices", []):
                     if text := choice.get("text") or (choice.get("delta") or {}).get("content"):
@@ -79,6 +92,20 @@ class UpstreamReply:
             raise UpstreamError("The upstream broke off before the reply was done")
         ended: Finish = "length" if finish == "length" else "stop"
         yield Ended(ended, int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
+
+    async def _chunks(self) -> AsyncIterator[dict[str, Any]]:
+        """The events of the stream; ValueError for one that is no chunk."""
+        async for line in self._lines:
+            if not line.startswith("data:"):
+                continue
+            data = line.removeprefix("data:").strip()
+            if data == "[DONE]":
+                self._told = True
+                return
+            chunk = json.loads(data)
+            if not isinstance(chunk, dict) or "error" in chunk:
+                raise ValueError(f"it says {_message(data)}")
+            yield chunk
 
 
 class UpstreamEngine:
@@ -99,7 +126,11 @@ class UpstreamEngine:
 
     async def start(self) -> None:
         timeout = httpx2.Timeout(600.0, connect=5.0)
-        self._replicas = [httpx2.AsyncClient(base_url=u, headers=self._headers, timeout=timeout) for u in self._urls]
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self._queue)  # the queue is the limit
+        self._replicas = [
+            httpx2.AsyncClient(base_url=url, headers=self._headers, timeout=timeout, limits=limits)
+            for url in self._urls
+        ]
         for replica in self._replicas:
             if self._model not in await _listed(replica):
                 raise UpstreamError(f"{replica.base_url} serves no model {self._model}: name one that it lists")
@@ -223,20 +254,6 @@ def _request(asked: Asked, name: str) -> tuple[str, dict[str, Any]]:
         return "/v1/completions", body | {"prompt": asked.prompt}
     messages = [{"role": message.role, "content": message.content} for message in asked.prompt]
     return "/v1/chat/completions", body | {"messages": messages}
-
-
-async def _chunks(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
-    """The events of a stream; ValueError for one that is no chunk."""
-    async for line in response.aiter_lines():
-        if not line.startswith("data:"):
-            continue
-        data = line.removeprefix("data:").strip()
-        if data == "[DONE]":
-            return
-        chunk = json.loads(data)
-        if not isinstance(chunk, dict) or "error" in chunk:
-            raise ValueError(f"it says {_message(data)}")
-        yield chunk
 
 
 async def _post(replica: httpx2.AsyncClient, path: str, body: dict[str, str]) -> None:
