@@ -18,8 +18,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from serving.places import CLIENT, QUESTIONS, Broken, free_port, new_workspace, process, quantile, served, table
-from serving.places import wait_for
+from serving.places import (
+    CLIENT,
+    QUESTIONS,
+    Broken,
+    free_port,
+    new_workspace,
+    process,
+    quantile,
+    served,
+    table,
+    wait_for,
+)
 from serving.upstream import MODEL
 from serving.wire import Answer, Client, at_a_rate
 
@@ -88,9 +98,19 @@ def _told(
     for row in rows.values():
         row["over_median"] = round(row["median"] - rows["direct"]["median"], 3)
         row["over_p99"] = round(row["p99"] - rows["direct"]["p99"], 3)
-    print(f"overhead: {options.rate:g} requests a second, open loop, {options.seconds:g} s, {ROUNDS} rounds in turns (ms)")
+    print(
+        f"overhead: {options.rate:g} requests a second, open loop, {options.seconds:g} s, {ROUNDS} rounds in turns (ms)"
+    )
     head = ["", "median", "p99", "over direct: median", "p99", "failed"]
-    table([head, *([name, *(row[k] for k in ("median", "p99", "over_median", "over_p99", "failed"))] for name, row in rows.items())])
+    table(
+        [
+            head,
+            *(
+                [name, *(row[k] for k in ("median", "p99", "over_median", "over_p99", "failed"))]
+                for name, row in rows.items()
+            ),
+        ]
+    )
     if missing:
         print(f"LiteLLM is not beside it: {missing}\n")
     ours = rows["gradatim"]
