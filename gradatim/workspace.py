@@ -145,6 +145,11 @@ def read_database(folder: Path) -> str | None:
     return url
 
 
+def write_database(folder: Path, url: str) -> None:
+    """Say where the rows of a workspace are that has not said so yet."""
+    durable.write_new(folder / DATABASE, f"url = {json.dumps(url)}\n".encode())
+
+
 def refuse_taken(url: str) -> None:
     """WorkspaceError when a database can't be reached, or is a workspace's already."""
     from gradatim.store.records import Records
@@ -219,6 +224,6 @@ def _build(folder: Path, pieces: _Pieces) -> None:
     registry.promote(release.id, reason="the base model alone", by="init")
     durable.write_new(folder / CHARTER, charter)
     if pieces.database is not None:
-        durable.write_new(folder / DATABASE, f"url = {json.dumps(pieces.database)}\n".encode())
+        write_database(folder, pieces.database)
     durable.write_new(folder / SETTINGS, settings)
     durable.fsync_folder(folder)

@@ -134,6 +134,12 @@ class Ledger:
             durable.fsync_folder(self.folder)
         return entry
 
+    @contextmanager
+    def still(self) -> Iterator[dict[str, bytes]]:
+        """Nobody appends within it. Gives the public files as they are, by name."""
+        with self._mutex, _locked(self.folder):
+            yield {name: read_file(self.folder, name) for name in files.PUBLIC}
+
     def entries(self, kind: str | None = None) -> Iterator[Entry]:
         """The entries in order, of one kind or of all; every line is held against its leaf hash as it is read."""
         state = self._refresh()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Table, create_engine, event
+from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -55,10 +55,11 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """One moment of the whole database, however long it is read."""
+        """The whole database as it is now, however long it is read."""
         with self._reached(), self._engine.connect() as connection:
             if self._engine.dialect.name == "postgresql":
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            connection.execute(text("SELECT version_num FROM alembic_version"))  # from the first statement on
             yield connection
 
     @contextmanager
@@ -88,10 +89,10 @@ class Database:
             raise WorkspaceError(f"The database {shown} can't be used: {said}") from error
 
 
-def checked_url(text: str) -> URL:
+def checked_url(given: str) -> URL:
     """The URL of a PostgreSQL database; InputError when it is none, or holds a password."""
     try:
-        url = make_url(text)
+        url = make_url(given)
     except ArgumentError:
         raise InputError("This is no URL of a database: write postgresql://USER@HOST/NAME") from None
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):

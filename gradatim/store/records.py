@@ -66,6 +66,11 @@ class Records:
     def close(self) -> None:
         self._database.close()
 
+    @property
+    def database(self) -> Database:
+        """What all of it is in."""
+        return self._database
+
     def claim(self, owner: str) -> bool:
         """Make these records an owner's, for good; False, and nothing changed, when they are another's."""
         with self._database.writing() as connection:
