@@ -30,6 +30,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of load, in each round of `overhead`")
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second of `overhead`")
     parser.add_argument("--bundled-moves", type=int, default=20, help="of `swap`, on the bundled model")
+    parser.add_argument(
+        "--models", nargs="+", choices=("tiny", "bundled"), default=["tiny", "bundled"], help="of `swap`"
+    )
     parser.add_argument("--litellm", default="~/.cache/gradatim/litellm", metavar="DIR")
     options = parser.parse_args()
     found = {"cores": os.cpu_count(), "load_before": [round(load, 2) for load in os.getloadavg()]}
