@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seconds", type=float, default=20.0, help="of load, in each round of `overhead`")
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second of `overhead`")
+    parser.add_argument("--kills", type=int, default=20, help="of `kill`")
+    parser.add_argument("--decode-tokens", type=int, default=48, help="of each reply of `decode`")
     parser.add_argument("--bundled-moves", type=int, default=20, help="of `swap`, on the bundled model")
     parser.add_argument(
         "--models", nargs="+", choices=("tiny", "bundled"), default=["tiny", "bundled"], help="of `swap`"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -35,7 +36,7 @@ from gradatim.model.bank import AdapterBank
 from gradatim.model.base import load_base
 from gradatim.workspace import Workspace
 
-KILLS, CLIENTS = 20, 8
+CLIENTS = 8
 
 
 def run(options: Any) -> dict[str, Any]:
@@ -52,17 +53,18 @@ def run(options: Any) -> dict[str, Any]:
         replies: dict[str, str] = {}
         ratings: set[str] = set()
         back: list[float] = []
-        for number in range(KILLS):
+        for number in range(options.kills):
             with process(serve_command(workspace.folder, port), log, **keys) as server:
                 back.append(wait_for(f"http://127.0.0.1:{port}/readyz", server, log))
                 workspace.registry.promote(releases[number % 2], "a benchmark", "benchmark")  # the ledger grows too
-                asyncio.run(_load(port, replies, ratings, server.kill, chance.uniform(0.3, 1.5)))
+                asyncio.run(_load(port, replies, ratings, server.kill, chance.uniform(0.5, 4.0)))
                 server.wait()
+            print(f"killed {number + 1} times: {len(replies)} replies, {len(ratings)} ratings", file=sys.stderr)
         with process(serve_command(workspace.folder, port), log, **keys) as server:
             back.append(wait_for(f"http://127.0.0.1:{port}/readyz", server, log))
         found = _held(Workspace.open(workspace.folder), replies, ratings)
-    found |= {"kills": KILLS, "back_seconds": round(statistics.median(back), 2)}
-    print(f"kill: {KILLS} times kill -9 under load of {CLIENTS} clients")
+    found |= {"kills": options.kills, "back_seconds": round(statistics.median(back), 2)}
+    print(f"kill: {options.kills} times kill -9 under load of {CLIENTS} clients")
     table([list(found), list(found.values())])
     return found | {"reached": not found["replies_lost"] and not found["ratings_lost"] and found["ledger"] == "ok"}
 

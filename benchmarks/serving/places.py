@@ -83,17 +83,19 @@ def wait_for(url: str, started: subprocess.Popen[bytes], log: Path, seconds: flo
     raise Broken(f"{url} did not come up: {log.read_text('utf-8', 'replace')[-1500:]}")
 
 
-def serve_command(folder: Path, port: int) -> list[str]:
+def serve_command(folder: Path, port: int, *, exact: bool = False) -> list[str]:
+    if exact:
+        return [sys.executable, str(Path(__file__).with_name("exact.py")), str(folder), str(port)]
     code = "from gradatim.cli.main import main; main()"
     return [sys.executable, "-c", code, "serve", "-w", str(folder), "--port", str(port)]
 
 
 @contextmanager
-def served(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """`gradatim serve`, ready."""
+def served(folder: Path, port: int, *, exact: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """`gradatim serve`, ready; `exact`: in fp32."""
     log = folder.parent / "serve.log"
     keys = {"GRADATIM_CLIENT_KEY": CLIENT, "GRADATIM_ADMIN_KEY": ADMIN}
-    with process(serve_command(folder, port), log, **keys) as started:
+    with process(serve_command(folder, port, exact=exact), log, **keys) as started:
         wait_for(f"http://127.0.0.1:{port}/readyz", started, log)
         yield started
 

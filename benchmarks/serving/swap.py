@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 from serving.places import (
     CLIENT,
     QUESTIONS,
@@ -72,20 +73,21 @@ def run(options: Any) -> dict[str, Any]:
 
 def _measured(folder: Path, source: str, size: float, moves: int, *, checked: bool) -> dict[str, Any]:
     folder.mkdir()
-    base = load_base(source)
+    dtype = torch.float32 if checked else None
+    base = load_base(source, dtype=dtype)
     workspace = new_workspace(folder / "workspace", source, base.digest)
     bank = AdapterBank(base)
     releases = [workspace.registry.live_id(), *(add_release(workspace, bank, n, size) for n in range(1, RELEASES + 1))]
     bank.detach()
     expected: dict[str, dict[str, str]] = {}
     for release in releases if checked else ():
-        alone = AdapterBank(load_base(source))
+        alone = AdapterBank(load_base(source, dtype=dtype))
         minds = load_minds(alone, workspace.adapters, workspace.registry.get(release).adapters)
         said = [minds.reply([question], max_tokens=TOKENS)[0].text for question in QUESTIONS]
         expected[release] = dict(zip(QUESTIONS, said, strict=True))
     assert len({tuple(texts.values()) for texts in expected.values()}) == len(expected)
     port = free_port()
-    with served(workspace.folder, port):
+    with served(workspace.folder, port, exact=checked):
         idle = asyncio.run(_moved(workspace, releases, port, expected, clients=0, moves=6))
         busy = asyncio.run(_moved(workspace, releases, port, expected, clients=CLIENTS, moves=moves))
     return _told(idle, busy, checked)
@@ -150,7 +152,7 @@ async def _moved(
             group.create_task(client(number))
         await asyncio.sleep(1.0 if clients else 0.1)
         for move in range(moves):
-            wanted = releases[0] if move % 3 == 2 else releases[1 + move % RELEASES]
+            wanted = releases[0] if move % 3 == 2 else releases[1 + (move + move // 3) % RELEASES]
             kind = elsewhere.registry.rollback if move % 3 == 2 else elsewhere.registry.promote
             began = time.perf_counter()
             await asyncio.to_thread(kind, wanted, "a benchmark", "benchmark")
@@ -182,5 +184,5 @@ def _hold(found: Found, answer: Answer, question: str, expected: dict[str, dict[
     events = [event for event in answer.events if event.get("choices")]
     text = "".join(event["choices"][0]["delta"].get("content") or "" for event in events)
     named = {event["system_fingerprint"] for event in events}
-    if named != {release} or (expected and text.strip() != expected[release][question]):
+    if named != {release} or (expected and text.strip() != expected[release][question].strip()):
         found.other.append(f"{release[:12]}, {question}: {text[:60]!r}")

@@ -29,7 +29,7 @@ class Answer:
     @property
     def events(self) -> list[dict[str, Any]]:
         """What a stream of events held, without the `[DONE]`."""
-        lines = [line[6:] for line in self.body.decode().splitlines() if line.startswith("data: ")]
+        lines = [line[6:] for line in self.body.decode().split("\n") if line.startswith("data: ")]
         return [json.loads(line) for line in lines if line != "[DONE]"]
 
 
