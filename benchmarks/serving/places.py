@@ -70,7 +70,7 @@ def process(command: Sequence[str], log: Path, **environment: str) -> Iterator[s
         started.wait()
 
 
-def wait_for(url: str, started: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> float:
+def wait_for(url: str, started: subprocess.Popen[bytes], log: Path, seconds: float = 600) -> float:
     """Wait until a URL answers with 200: after how many seconds it did."""
     began = time.perf_counter()
     while time.perf_counter() - began < seconds:

@@ -7,7 +7,7 @@ of `CHUNK` tokens together, and one token for every row: nobody keeps the others
 prompts the first is run to its end, and short ones pass it.
 
 The keys and values of all rows and recalls have a most. A request takes its share, as much as it could come to need,
-before it is let in, and waits until that is free; nobody who came later passes it then.
+before it is let in, and waits until that is free; nobody behind it passes it then.
 
 Rows draw by their own seed, so a reply does not depend on who sits beside it. Limits: what `model/sampling.py` says of
 bf16, and rows of a model with sliding windows wait until the batch is empty. Keys and values are copied when rows join
@@ -227,7 +227,7 @@ class Batch:
         if not self._waiting or (self._running and not self._mergeable):
             return
         chosen: list[Job] = []
-        for job in list(self._waiting):
+        for job in self._in_order():
             if len(self._inside()) + len(chosen) >= self._room.rows or not self._fits(*chosen, job):
                 break
             if self._mergeable and len(job.ids) > CHUNK:
@@ -243,6 +243,12 @@ class Batch:
             chosen.sort(key=lambda job: job.adapter or "")
             numbers = [self._numbered(job) for job in chosen]
             self._rows.admit(numbers, [job.ids for job in chosen], [job.adapter for job in chosen])
+
+    def _in_order(self) -> list[Job]:
+        """Those who wait, as they came; but first one for a release that nobody is answered by yet."""
+        answering = {id(job.minds) for job in self._inside()}
+        new = next((job for job in self._waiting if id(job.minds) not in answering), None)
+        return [*([new] if new is not None else []), *(job for job in self._waiting if job is not new)]
 
     def _go_in(self) -> None:
         if self._long is None:

@@ -40,11 +40,11 @@ class Table:
         self.batch = Batch(self.bank, room or Room())
         self._minds = Minds(self.bank, {})
 
-    def ask(self, text: str, tokens: int = 8) -> Heard:
+    def ask(self, text: str, tokens: int = 8, minds: Minds | None = None) -> Heard:
         asked = Asked(text, max_tokens=tokens)
         pieces: list[str | Ended | Exception] = []
         ids = prompt_ids(self.bank.base.chat, asked)
-        return Heard(self.batch.take(asked, ids, self._minds, pieces.append), pieces)
+        return Heard(self.batch.take(asked, ids, minds or self._minds, pieces.append), pieces)
 
     def alone(self, text: str, tokens: int = 8) -> str:
         """What `sample` makes of the same prompt in one go."""
@@ -95,6 +95,25 @@ def test_short_prompts_pass_long_ones_and_those_under_way_have_a_token_each_turn
     while not under_way.over:
         table.batch.turn()
     assert under_way.text == table.alone(words(5, 1), tokens=200)
+
+
+def test_the_first_request_for_a_new_release_passes_those_who_wait_for_the_old_one() -> None:
+    table = Table()
+    under_way = table.ask(words(40, 0), tokens=100)
+    table.batch.turn()
+    waiting = [table.ask(words(40, number)) for number in range(1, 9)]
+    promoted = Minds(table.bank, {})
+    first, second = (table.ask(words(40, number), minds=promoted) for number in (9, 10))
+    table.batch.turn()
+    assert first.job.made == 1
+    assert second.job.made == 0  # it waits its turn
+    assert sum(heard.job.made for heard in waiting) < len(waiting)
+    while table.batch.busy:
+        table.batch.turn()
+    everybody = [under_way, *waiting, first, second]
+    assert [heard.text for heard in everybody] == [
+        table.alone(words(40, number), tokens=100 if number == 0 else 8) for number in range(11)
+    ]
 
 
 def test_a_long_prompt_that_nobody_waits_for_any_more_is_not_run_on() -> None:
