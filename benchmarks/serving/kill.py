@@ -57,7 +57,7 @@ def run(options: Any) -> dict[str, Any]:
             with process(serve_command(workspace.folder, port), log, **keys) as server:
                 back.append(wait_for(f"http://127.0.0.1:{port}/readyz", server, log))
                 workspace.registry.promote(releases[number % 2], "a benchmark", "benchmark")  # the ledger grows too
-                asyncio.run(_load(port, replies, ratings, server.kill, chance.uniform(0.5, 4.0)))
+                asyncio.run(_load(port, replies, ratings, server.kill, chance.uniform(1.0, 6.0)))
                 server.wait()
             print(f"killed {number + 1} times: {len(replies)} replies, {len(ratings)} ratings", file=sys.stderr)
         with process(serve_command(workspace.folder, port), log, **keys) as server:

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 from serving.places import (
     CLIENT,
     QUESTIONS,
@@ -48,20 +49,24 @@ def run(options: Any) -> dict[str, Any]:
         workspace = new_workspace(folder / "workspace", MODEL, "fake")
         url = f"http://127.0.0.1:{ports['direct']}"
         (workspace.folder / "serve.toml").write_text(f'[upstream]\nurls = ["{url}"]\nmodel = "{MODEL}"\n')
-        stack.enter_context(served(workspace.folder, ports["gradatim"]))
-        names = ["direct", "gradatim"]
-        missing = _litellm(options.litellm, folder, url, ports["litellm"], stack)
-        if missing is None:
-            names.append("litellm")
-        rounds = asyncio.run(_rounds({name: ports[name] for name in names}, options.rate, options.seconds))
+        started = {"direct": upstream, "gradatim": stack.enter_context(served(workspace.folder, ports["gradatim"]))}
+        missing = _litellm(options.litellm, folder, url, ports["litellm"], stack, started)
+        rounds, busy = asyncio.run(_rounds(ports, started, options.rate, options.seconds))
         stored = workspace.records.traffic.count()
         workspace.records.close()
-    return _told(rounds, options, missing, stored)
+    return _told(rounds, busy, options, missing, stored)
 
 
-async def _rounds(ports: dict[str, int], rate: float, seconds: float) -> dict[str, list[tuple[list[float], int]]]:
-    found: dict[str, list[tuple[list[float], int]]] = {name: [] for name in ports}
-    clients = {name: Client(port, "" if name == "direct" else CLIENT) for name, port in ports.items()}
+Round = tuple[list[float], int]  # seconds of each request that was answered, and how many failed
+
+
+async def _rounds(
+    ports: dict[str, int], started: dict[str, subprocess.Popen[bytes]], rate: float, seconds: float
+) -> tuple[dict[str, list[Round]], dict[str, float]]:
+    """The rounds of each, and the processor's seconds that a request took there."""
+    found: dict[str, list[Round]] = {name: [] for name in started}
+    busy = dict.fromkeys(started, 0.0)
+    clients = {name: Client(ports[name], "" if name == "direct" else CLIENT) for name in started}
     models = {"direct": MODEL, "gradatim": "gradatim", "litellm": "fake"}
 
     def asking(name: str) -> Any:
@@ -77,16 +82,25 @@ async def _rounds(ports: dict[str, int], rate: float, seconds: float) -> dict[st
         await client.open(16)
         await at_a_rate(min(rate, 50), 3, asking(name))
     for _ in range(ROUNDS):
-        for name in ports:
+        for name in started:
+            before = _busy(started[name])
             found[name].append(await at_a_rate(rate, seconds, asking(name)))
             await asyncio.sleep(0.5)
+            busy[name] += _busy(started[name]) - before
     for client in clients.values():
         client.close()
-    return found
+    return found, {name: seconds / sum(len(t) + f for t, f in found[name]) for name, seconds in busy.items()}
+
+
+def _busy(process: subprocess.Popen[bytes]) -> float:
+    """Seconds of processor that a process and its children have taken."""
+    first = psutil.Process(process.pid)
+    times = [one.cpu_times() for one in (first, *first.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
 
 
 def _told(
-    rounds: dict[str, list[tuple[list[float], int]]], options: Any, missing: str | None, stored: int
+    rounds: dict[str, list[Round]], busy: dict[str, float], options: Any, missing: str | None, stored: int
 ) -> dict[str, Any]:
     rows: dict[str, dict[str, float]] = {}
     for name, found in rounds.items():
@@ -94,6 +108,7 @@ def _told(
             "median": round(statistics.median(quantile(taken, 0.5) for taken, _ in found) * 1000, 3),
             "p99": round(statistics.median(quantile(taken, 0.99) for taken, _ in found) * 1000, 3),
             "failed": sum(failed for _, failed in found),
+            "cpu": round(busy[name] * 1000, 3),
         }
     for row in rows.values():
         row["over_median"] = round(row["median"] - rows["direct"]["median"], 3)
@@ -101,12 +116,12 @@ def _told(
     print(
         f"overhead: {options.rate:g} requests a second, open loop, {options.seconds:g} s, {ROUNDS} rounds in turns (ms)"
     )
-    head = ["", "median", "p99", "over direct: median", "p99", "failed"]
+    head = ["", "median", "p99", "over direct: median", "p99", "failed", "of the processor"]
     table(
         [
             head,
             *(
-                [name, *(row[k] for k in ("median", "p99", "over_median", "over_p99", "failed"))]
+                [name, *(row[k] for k in ("median", "p99", "over_median", "over_p99", "failed", "cpu"))]
                 for name, row in rows.items()
             ),
         ]
@@ -123,7 +138,9 @@ def _told(
     }
 
 
-def _litellm(place: str, folder: Path, upstream: str, port: int, stack: ExitStack) -> str | None:
+def _litellm(
+    place: str, folder: Path, upstream: str, port: int, stack: ExitStack, processes: dict[str, subprocess.Popen[bytes]]
+) -> str | None:
     """Start LiteLLM's proxy; why it can't be, or None. It has a virtual environment of its own."""
     if place == "none":
         return "left out (--litellm none)"
@@ -155,4 +172,5 @@ def _litellm(place: str, folder: Path, upstream: str, port: int, stack: ExitStac
         wait_for(f"http://127.0.0.1:{port}/health/liveliness", started, log)
     except Broken as error:
         return f"it does not start: {error}"
+    processes["litellm"] = started
     return None
