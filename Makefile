@@ -1,4 +1,4 @@
-# make install | demo | test | check | bench-step | bench-bank | bench-seal | bench-rollout | clean
+# make install | demo | test | check | bench-step | bench-bank | bench-seal | bench-rollout | bench-serve | clean
 #
 # Everything lives in .venv beside this file. `install` is done again only when pyproject.toml or constraints.txt
 # changes: the stamp .venv/.installed is newer than both otherwise. Choose an interpreter with `make PYTHON=...`.
@@ -14,7 +14,7 @@ OLD_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python; do \
 	if $$python -c '$(OLD_ENOUGH)' >/dev/null 2>&1; then echo $$python; break; fi; done)
 
-.PHONY: install demo test check format bench-step bench-bank bench-seal bench-rollout clean
+.PHONY: install demo test check format bench-step bench-bank bench-seal bench-rollout bench-serve clean
 
 install: $(STAMP)
 
@@ -58,6 +58,9 @@ bench-seal: install
 
 bench-rollout: install
 	@$(BIN)/python benchmarks/rollout.py
+
+bench-serve: install
+	@$(BIN)/python benchmarks/serve.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -23,20 +23,28 @@ def init(
         str,
         typer.Option(metavar="MODEL", help="`bundled`, a Hugging Face id, a model folder, or a .gguf file."),
     ] = "bundled",
+    database: Annotated[
+        str,
+        typer.Option(metavar="URL", help="A PostgreSQL database for its rows, instead of an SQLite file in DIR."),
+    ] = "",
 ) -> Result:
     """Make a workspace around a base model, with the default charter.
 
-    The model is loaded once, to show that it can be. Release 0 is the base model alone.
+    The model is loaded once, to show that it can be. Release 0 is the base model alone. A database's URL is kept in
+    database.toml, without a password: that is taken from PGPASSWORD, or from PGPASSFILE.
 
     JSON: {"workspace", "model", "base", "release"}
     """
     from gradatim.charter import DEFAULT_PATH
-    from gradatim.workspace import SETTINGS, Workspace
+    from gradatim.workspace import SETTINGS, Workspace, refuse_taken
 
     if (workspace / SETTINGS).exists():
         raise WorkspaceError(f"{workspace} is a workspace already: use it, or choose another folder")
+    if database:
+        refuse_taken(database)  # before the model is loaded
     source = _source(words(model, "model"))
-    made = Workspace.create(workspace, {"source": source, "digest": _digest(source)}, DEFAULT_PATH.read_text("utf-8"))
+    base = {"source": source, "digest": _digest(source)}
+    made = Workspace.create(workspace, base, DEFAULT_PATH.read_text("utf-8"), database=database or None)
     data = {
         "workspace": str(workspace),
         "model": source,

@@ -13,6 +13,7 @@ from gradatim import __version__
 from gradatim.cli.add import add
 from gradatim.cli.approve import approve
 from gradatim.cli.ask import ask
+from gradatim.cli.backup import backup, restore
 from gradatim.cli.demo import demo
 from gradatim.cli.doctor import doctor
 from gradatim.cli.export import export
@@ -33,7 +34,7 @@ from gradatim.cli.verify import verify
 
 COMMANDS = (
     *(demo, init, add, feedback, ask, step, seal, status, releases, show),
-    *(approve, reject, rollback, promote, keys, serve, export, verify, doctor),
+    *(approve, reject, rollback, promote, keys, serve, export, backup, restore, verify, doctor),
 )
 
 app = typer.Typer(

@@ -18,6 +18,7 @@ from gradatim.ledger.note import Checkpoint, read_note, read_public_line
 
 LOG, LEAVES, CHECKPOINT = "log.jsonl", "leaves", "checkpoint"
 PRIVATE_KEY, PUBLIC_KEY = "key.pem", "key.pub"
+PUBLIC = (LOG, LEAVES, CHECKPOINT, PUBLIC_KEY)
 LEAF_LINE = 65  # 64 hexadecimal digits and a newline
 
 

@@ -93,6 +93,11 @@ class Ledger:
         return cls(folder, audited)
 
     @property
+    def origin(self) -> str:
+        """The ledger's name, which its public key gives it."""
+        return self._origin
+
+    @property
     def size(self) -> int:
         """Number of entries."""
         return self._refresh().frontier.size
@@ -128,6 +133,12 @@ class Ledger:
                 raise
             durable.fsync_folder(self.folder)
         return entry
+
+    @contextmanager
+    def still(self) -> Iterator[dict[str, bytes]]:
+        """Nobody appends within it. Gives the public files as they are, by name."""
+        with self._mutex, _locked(self.folder):
+            yield {name: read_file(self.folder, name) for name in files.PUBLIC}
 
     def entries(self, kind: str | None = None) -> Iterator[Entry]:
         """The entries in order, of one kind or of all; every line is held against its leaf hash as it is read."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import torch
@@ -35,7 +37,14 @@ def free_bytes(device: torch.device) -> int:
     """What a device could still give."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return min([int(psutil.virtual_memory().available), *_left_in_container(Path("/sys/fs/cgroup"))])
+
+
+def _left_in_container(group: Path) -> Iterator[int]:
+    """What the limit of a container leaves, where there is one."""
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.is_file() and used.is_file() and (most := limit.read_text("ascii").strip()) != "max":
+        yield max(0, int(most) - int(used.read_text("ascii")))
 
 
 def refuse_what_does_not_fit(needed: int, device: torch.device, what: str) -> None:

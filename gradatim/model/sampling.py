@@ -91,12 +91,33 @@ class Rows:
         return logits_RV
 
     @property
+    def cache_bytes(self) -> int:
+        """What the keys and values of all rows take, padding included."""
+        layers = self._cache.layers if self.indices else ()
+        return sum(kept.nbytes for layer in layers for kept in (layer.keys, layer.values))
+
+    @property
     def mergeable(self) -> bool:
         """Whether caches of unlike length can be laid side by side: not those of sliding windows."""
         return all(type(layer).__name__ == "DynamicLayer" for layer in self._cache.layers)
 
     def admit(self, indices: list[int], prompts: list[list[int]], names: list[str | None]) -> None:
-        cache, hidden_RD, mask_RT, positions_R = _prefill(self._bank, prompts, names)
+        """Run prompts and let them in."""
+        self._let_in(indices, names, *_prefill(self._bank, prompts, names))
+
+    def enter(self, index: int, entering: Entering) -> None:
+        """Let a prompt in that was run to its end."""
+        self._let_in([index], [entering.name], *entering.row())
+
+    def _let_in(
+        self,
+        indices: list[int],
+        names: list[str | None],
+        cache: Any,
+        hidden_RD: Tensor,
+        mask_RT: Tensor,
+        positions_R: Tensor,
+    ) -> None:
         if self.indices:
             width = max(mask_RT.shape[1], self._mask_RT.shape[1])
             _join(self._cache, cache, width)
@@ -154,6 +175,49 @@ class Rows:
             self._mask_RT = self._mask_RT[:, empty:]
             for layer in self._cache.layers:
                 layer.keys, layer.values = layer.keys[:, :, empty:], layer.values[:, :, empty:]
+
+
+class Entering:
+    """A prompt that is run some tokens at a time, so that the rows under way needn't wait for all of it."""
+
+    def __init__(self, bank: AdapterBank, prompt: list[int], name: str | None) -> None:
+        self._bank, self.name = bank, name
+        self._ids_1T = torch.tensor([prompt], device=bank.base.device)
+        self._run = 0
+        self._cache: Any = None
+        self._hidden_1D = torch.empty(0)
+
+    @property
+    def left(self) -> int:
+        """Tokens that are still to be run."""
+        return self._ids_1T.shape[1] - self._run
+
+    def advance(self, tokens: int) -> None:
+        """Run so many more of its tokens."""
+        end = self._run + min(tokens, self.left)
+        places = torch.arange(end, device=self._ids_1T.device)[None]
+        with self._bank.rows([self.name]):
+            out = self._bank.base.backbone(
+                input_ids=self._ids_1T[:, self._run : end],
+                attention_mask=torch.ones_like(places),
+                position_ids=places[:, self._run :],
+                past_key_values=self._cache,
+                use_cache=True,
+            )
+        self._cache, self._hidden_1D, self._run = out.past_key_values, out.last_hidden_state[:, -1], end
+
+    def row(self) -> tuple[Any, Tensor, Tensor, Tensor]:
+        """What `Rows` keeps of it: cache, last hidden state, attention mask and last position."""
+        mask_1T = torch.ones_like(self._ids_1T)
+        return self._cache, self._hidden_1D, mask_1T, mask_1T.sum(dim=1) - 1
+
+
+def cache_bytes(bank: AdapterBank) -> tuple[int, bool]:
+    """Bytes that a token's keys and values take in all layers, and whether rows of unlike length can share a batch."""
+    with torch.inference_mode():
+        rows = Rows(bank, GREEDY)
+        rows.admit([0], [[0]], [None])
+    return rows.cache_bytes, rows.mergeable
 
 
 def _join(cache: Any, more: Any, width: int) -> None:

@@ -7,6 +7,7 @@ for that long.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections.abc import Mapping
@@ -69,9 +70,8 @@ class Doorkeeper:
         """The caller behind an Authorization header; `Refused` with 401 or 403 when the key is none of that role."""
         if not self._login:
             return ANYONE
-        scheme, _, secret = (authorization or "").partition(" ")
-        secret = secret.strip()
-        if scheme.lower() != "bearer" or not secret:
+        secret = _secret(authorization)
+        if not secret:
             raise Refused(401, "No key: send `Authorization: Bearer KEY`.", code="missing_api_key")
         found = self._found(secret)
         if found is None:
@@ -81,6 +81,10 @@ class Doorkeeper:
                 403, f"This needs a key of role {role}, and yours is of role {found.role}.", code="wrong_role"
             )
         return found
+
+    def knows(self, authorization: str | None) -> bool:
+        """Whether `caller` will answer at once: the keys were read a moment ago, and this one's id is among them."""
+        return not self._login or not self._to_be_read(id_in(_secret(authorization)))
 
     def _found(self, secret: str) -> Caller | None:
         digest = digest_of_key(secret)
@@ -94,24 +98,38 @@ class Doorkeeper:
 
     def _table(self, wanted: str) -> dict[str, Key]:
         """The keys by their ids, read again for one that is not among them: it may have been made just now."""
-        at = time.monotonic()
-        unknown = bool(wanted) and wanted not in self._known
-        if unknown or self._read_at is None or at - self._read_at >= self._reread:
+        if self._to_be_read(wanted):
+            at = time.monotonic()
             self._known = {key.id: key for key in self._keys.list()}
             self._read_at = at
         return self._known
 
+    def _to_be_read(self, wanted: str) -> bool:
+        unknown = bool(wanted) and wanted not in self._known
+        return unknown or self._read_at is None or time.monotonic() - self._read_at >= self._reread
 
-def only_clients(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
+
+def _secret(authorization: str | None) -> str:
+    """The key in an Authorization header; empty where there is none."""
+    scheme, _, secret = (authorization or "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+async def only_clients(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
     """The caller of a route for client keys; `Refused` for anybody else."""
-    doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    return doorkeeper.caller(authorization, "client")
+    return await _caller(request.app.state.doorkeeper, authorization, "client")
 
 
-def only_admins(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
+async def only_admins(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
     """The caller of a route for admin keys; `Refused` for anybody else."""
-    doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    return doorkeeper.caller(authorization, "admin")
+    return await _caller(request.app.state.doorkeeper, authorization, "admin")
+
+
+async def _caller(doorkeeper: Doorkeeper, authorization: str | None, role: Role) -> Caller:
+    """Beside the event loop only where the database is asked: another thread costs more than a digest."""
+    if doorkeeper.knows(authorization):
+        return doorkeeper.caller(authorization, role)
+    return await asyncio.to_thread(doorkeeper.caller, authorization, role)
 
 
 ByClient = Annotated[Caller, Depends(only_clients)]

@@ -2,11 +2,17 @@
 
 A request begins as a recall, where its release has lessons and it is a question that they are for: what the lessons
 tell, as `gradatim ask` would tell it. What they don't tell becomes a row of the batch, on the adapter whose gate claims
-it or on the bare base. A turn of the batch is one pass of one recall and one token for every row, so neither keeps the
-other waiting longer than a pass.
+it or on the bare base. A turn of the batch is one pass of one recall, `CHUNK` tokens of one long prompt, short prompts
+of `CHUNK` tokens together, and one token for every row: nobody keeps the others waiting for long. Of several long
+prompts the first is run to its end, and short ones pass it.
+
+The keys and values of all rows and recalls have a most. A request takes its share, as much as it could come to need,
+before it is let in, and waits until that is free; nobody behind it passes it then.
 
 Rows draw by their own seed, so a reply does not depend on who sits beside it. Limits: what `model/sampling.py` says of
-bf16, and rows of a model with sliding windows wait until the batch is empty.
+bf16, and rows of a model with sliding windows wait until the batch is empty. Keys and values are copied when rows join
+or leave, a layer at a time, and a prompt's are made before they are laid beside the others': for that moment the most
+may be exceeded by a layer and by what was just made.
 
 Everything here belongs to one thread.
 """
@@ -20,15 +26,20 @@ from dataclasses import dataclass, field
 
 import torch
 
+from gradatim.model.allocation import free_bytes
 from gradatim.model.bank import AdapterBank
-from gradatim.model.sampling import Decoding, Rows, choose_each
+from gradatim.model.chat import ChatFormat
+from gradatim.model.sampling import Decoding, Entering, Rows, cache_bytes, choose_each
 from gradatim.recall import Minds
-from gradatim.recall.minds import Reply
+from gradatim.recall.minds import SEARCH, Reply
 from gradatim.serve.base import Asked, Ended, Finish, Refused
 from gradatim.serve.text import Spelling, Stops
 
-PREFILL = 2048
-"""Tokens of prompts after which no further one is let in before the rows under way have had their next token."""
+CHUNK = 128
+"""Tokens of prompts that are run before the rows under way have their next token."""
+
+_RECALL = SEARCH.width, SEARCH.max_tokens
+"""Rows of a recall, and what it may add to its prompt in each."""
 
 Tell = Callable[[str | Ended | Exception], None]
 
@@ -41,6 +52,7 @@ class Room:
     context: int = 0  # most tokens of a prompt and its reply; 0: what the model was made for
     reply: int = 2048  # most tokens of a reply
     usual: int = 512  # tokens of a reply when the request does not say
+    cache: int = 0  # bytes of keys and values; 0: half of what is free at the start
 
 
 @dataclass(slots=True)
@@ -78,6 +90,17 @@ class Job:
         self._say(self.stops.rest())
         self.tell(Ended("stop" if self.stops.stopped else finish, len(self.ids), self.made))
 
+    @property
+    def most(self) -> int:
+        """Tokens that it may come to."""
+        return len(self.ids) + self.how.max_tokens
+
+    @property
+    def recall_most(self) -> int:
+        """Tokens that its recall may come to."""
+        rows, tokens = _RECALL
+        return rows * (len(self.ids) + tokens)
+
     def fail(self, error: Exception) -> None:
         if not self.over:
             self.over = True
@@ -97,30 +120,35 @@ class Batch:
 
     def __init__(self, bank: AdapterBank, room: Room) -> None:
         self.bank, self._room = bank, room
+        self._asking: deque[Job] = deque()  # for a recall
         self._recalls: deque[Job] = deque()
         self._waiting: deque[Job] = deque()
+        self._long: tuple[Job, Entering] | None = None
         self._running: dict[int, Job] = {}
         self._rows = Rows(bank, Decoding())
         self._number = 0
+        token, self._mergeable = cache_bytes(bank)
+        self.tokens = (room.cache or free_bytes(bank.base.device) // 2) // token
+        """Of keys and values, that there is memory for."""
 
     @property
     def busy(self) -> bool:
-        return bool(self._recalls or self._waiting or self._running)
+        return bool(self._asking or self._recalls or self._waiting or self._long or self._running)
 
     def jobs(self) -> list[Job]:
         """All that are not over."""
-        return [*self._recalls, *self._waiting, *self._running.values()]
+        return [*self._asking, *self._recalls, *self._waiting, *self._inside()]
 
-    def take(self, asked: Asked, minds: Minds, tell: Tell) -> Job:
-        """Take a request in. Raises `Refused` when it is too long or can't be laid out."""
+    def take(self, asked: Asked, ids: list[int], minds: Minds, tell: Tell) -> Job:
+        """Take a request in, its prompt laid out by `prompt_ids`. Raises `Refused` when it is too long."""
         chat = asked.prompt if isinstance(asked.prompt, str) else ""
-        ids = self._ids(asked)
         context = self._room.context or int(getattr(self.bank.base.model.config, "max_position_embeddings", 4096))
+        context = min(context, self.tokens)
         left = context - len(ids)
         if left < 1:
             raise Refused(
                 400,
-                f"The prompt has {len(ids)} tokens and the model's context is {context}: shorten it.",
+                f"The prompt has {len(ids)} tokens and there is room for {context}: shorten it.",
                 code="context_length_exceeded",
                 param="prompt" if chat else "messages",
             )
@@ -132,7 +160,7 @@ class Batch:
         job = Job(asked, minds, tell, ids, how, generator, spelling, Stops(asked.stop, trim=not chat))
         if asked.question is not None and minds.router.gates:
             job.recall = minds.recalling([asked.question])
-            self._recalls.append(job)
+            self._asking.append(job)
         else:
             self._waiting.append(job)
         return job
@@ -140,6 +168,8 @@ class Batch:
     def turn(self) -> None:
         """One pass of a recall, those who wait let in, and a token for each row; what goes wrong ends whom it hit."""
         self._leave()
+        while self._asking and self._fits(recall=self._asking[0]):
+            self._recalls.append(self._asking.popleft())
         if self._recalls:
             job = self._recalls[0]
             try:
@@ -152,9 +182,9 @@ class Batch:
             if self._running:
                 self._step()
         except Exception as error:  # noqa: BLE001 - the rows share what broke; requests that come later do not
-            for job in self._running.values():
+            for job in self._inside():
                 job.fail(error)
-            self._running, self._rows = {}, Rows(self.bank, Decoding())
+            self._long, self._running, self._rows = None, {}, Rows(self.bank, Decoding())
 
     def _recall(self, job: Job) -> None:
         assert job.recall is not None
@@ -176,30 +206,74 @@ class Batch:
 
     def _leave(self) -> None:
         """Those whose reply nobody waits for."""
-        for queue in (self._recalls, self._waiting):
+        for queue in (self._asking, self._recalls, self._waiting):
             gone = [job for job in queue if job.cancelled]
             for job in gone:
                 queue.remove(job)
                 job.fail(Abandoned())
+        if self._long is not None and self._long[0].cancelled:
+            self._long[0].fail(Abandoned())
+            self._long = None
         if any(job.cancelled for job in self._running.values()):
             for job in self._running.values():
                 if job.cancelled:
                     job.fail(Abandoned())
             self._keep([row for row, n in enumerate(self._rows.indices) if not self._running[n].cancelled])
 
+    @torch.inference_mode()
     def _admit(self) -> None:
-        room = self._room.rows - len(self._running)
-        if not self._waiting or room <= 0 or (self._running and not self._rows.mergeable):
+        """Some tokens of the long prompt, and short ones as far as there is room."""
+        self._go_in()
+        if not self._waiting or (self._running and not self._mergeable):
             return
-        chosen = [self._waiting.popleft()]
-        while self._waiting and len(chosen) < room and sum(len(job.ids) for job in chosen) < PREFILL:
-            chosen.append(self._waiting.popleft())
-        chosen.sort(key=lambda job: job.adapter or "")
-        numbers = list(range(self._number, self._number + len(chosen)))
-        self._number += len(chosen)
-        self._running |= dict(zip(numbers, chosen, strict=True))
-        with torch.inference_mode():
+        chosen: list[Job] = []
+        for job in self._in_order():
+            if len(self._inside()) + len(chosen) >= self._room.rows or not self._fits(*chosen, job):
+                break
+            if self._mergeable and len(job.ids) > CHUNK:
+                if self._long is None:
+                    self._waiting.remove(job)
+                    self._long = job, Entering(self.bank, job.ids, job.adapter)
+            elif chosen and sum(len(one.ids) for one in (*chosen, job)) > CHUNK:
+                break
+            else:
+                self._waiting.remove(job)
+                chosen.append(job)
+        if chosen:
+            chosen.sort(key=lambda job: job.adapter or "")
+            numbers = [self._numbered(job) for job in chosen]
             self._rows.admit(numbers, [job.ids for job in chosen], [job.adapter for job in chosen])
+
+    def _in_order(self) -> list[Job]:
+        """Those who wait, as they came; but first one for a release that nobody is answered by yet."""
+        answering = {id(job.minds) for job in self._inside()}
+        new = next((job for job in self._waiting if id(job.minds) not in answering), None)
+        return [*([new] if new is not None else []), *(job for job in self._waiting if job is not new)]
+
+    def _go_in(self) -> None:
+        if self._long is None:
+            return
+        job, entering = self._long
+        entering.advance(CHUNK)
+        if not entering.left:
+            self._long = None
+            self._rows.enter(self._numbered(job), entering)
+
+    def _numbered(self, job: Job) -> int:
+        """The job among those that run, under a number of its own."""
+        self._number += 1
+        self._running[self._number] = job
+        return self._number
+
+    def _inside(self) -> list[Job]:
+        """Those that have a row, or will have one once their prompt is run."""
+        return [*self._running.values(), *([self._long[0]] if self._long is not None else [])]
+
+    def _fits(self, *more: Job, recall: Job | None = None) -> bool:
+        """Whether there is memory for these rows and this recall too. Whoever is alone was cut to what there is."""
+        rows, recalls = [*self._inside(), *more], [*self._recalls, *([recall] if recall is not None else [])]
+        taken = len(rows) * max((job.most for job in rows), default=0)
+        return len(rows) + len(recalls) == 1 or taken + sum(job.recall_most for job in recalls) <= self.tokens
 
     @torch.inference_mode()
     def _step(self) -> None:
@@ -224,15 +298,16 @@ class Batch:
             self._rows.keep(rows)
         self._running = {number: self._running[number] for number in self._rows.indices}
 
-    def _ids(self, asked: Asked) -> list[int]:
-        chat = self.bank.base.chat
-        if isinstance(asked.prompt, str):
-            return chat.raw(asked.prompt) or list(chat.end_tokens)[:1]
-        try:
-            return chat.conversation([(message.role, message.content) for message in asked.prompt])
-        except ValueError as error:
-            raise Refused(400, f"The model can't be asked so: {error}", param="messages") from error
-
     def _decode(self, ids: list[int]) -> str:
         text: str = self.bank.base.tokenizer.decode(ids, skip_special_tokens=True)
         return text
+
+
+def prompt_ids(chat: ChatFormat, asked: Asked) -> list[int]:
+    """A request's prompt as tokens. Raises `Refused` when it can't be laid out."""
+    if isinstance(asked.prompt, str):
+        return chat.raw(asked.prompt) or list(chat.end_tokens)[:1]
+    try:
+        return chat.conversation([(message.role, message.content) for message in asked.prompt])
+    except ValueError as error:
+        raise Refused(400, f"The model can't be asked so: {error}", param="messages") from error

@@ -25,12 +25,13 @@ from gradatim.model.base import Base
 from gradatim.recall import Minds
 from gradatim.release.answering import check_base, read_lessons
 from gradatim.serve.base import Asked, Ended, Refused
-from gradatim.serve.decoding import Batch, Job, Room
+from gradatim.serve.decoding import Batch, Job, Room, prompt_ids
 from gradatim.store.adapters import Adapters
 from gradatim.types import Digest, Release
 
 T = TypeVar("T")
 
+_AT_ONCE = 4000  # characters of a prompt that are tokens in a millisecond or two
 _STOPPING = "The server is shutting down: ask again."
 
 
@@ -141,6 +142,7 @@ class LocalEngine:
             )
         reply, loop, began = LocalReply(self._wake), asyncio.get_running_loop(), time.monotonic()
         self._users[release] += 1
+        minds = self._minds[release]
 
         def tell(piece: str | Ended | Exception) -> None:
             """Called by the engine's thread; what is no text is the last."""
@@ -155,11 +157,17 @@ class LocalEngine:
             self._users[release] -= 1
             _settle(reply.accepted, error)
 
-        def take(batch: Batch, minds: Minds = self._minds[release]) -> None:
+        try:
+            ids = await self._laid_out(asked)
+        except BaseException:
+            self._users[release] -= 1
+            raise
+
+        def take(batch: Batch) -> None:
             try:
                 if self._closing:
                     raise Refused(503, _STOPPING, retry_after=5)
-                job = reply.job = batch.take(asked, minds, tell)
+                job = reply.job = batch.take(asked, ids, minds, tell)
             except Exception as error:  # noqa: BLE001 - told to the one who asked; the thread goes on
                 _call(loop, partial(refuse, error))
             else:
@@ -174,6 +182,14 @@ class LocalEngine:
             reply.cancel()
             raise
         return reply
+
+    async def _laid_out(self, asked: Asked) -> list[int]:
+        """The prompt as tokens: not in the engine's thread, which has others to answer, nor a long one in the loop."""
+        assert self._bank is not None
+        chat = self._bank.base.chat
+        if _characters(asked) < _AT_ONCE:
+            return prompt_ids(chat, asked)
+        return await asyncio.to_thread(prompt_ids, chat, asked)
 
     async def _cool_down(self) -> None:
         """Forget the releases that were used longest ago, and the adapters that no other one has.
@@ -234,6 +250,12 @@ class LocalEngine:
                 return
             if batch.busy:
                 batch.turn()
+
+
+def _characters(asked: Asked) -> int:
+    if isinstance(asked.prompt, str):
+        return len(asked.prompt)
+    return sum(len(message.content) for message in asked.prompt)
 
 
 def _remove(bank: AdapterBank, names: Iterable[str]) -> None:

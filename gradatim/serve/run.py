@@ -33,7 +33,7 @@ DRAIN_SECONDS = 30
 
 def capacity(limits: Limits) -> Capacity:
     """What the settings allow a local engine."""
-    room = Room(limits.rows, limits.context_tokens, limits.reply_tokens, limits.usual_reply_tokens)
+    room = Room(limits.rows, limits.context_tokens, limits.reply_tokens, limits.usual_reply_tokens, limits.cache_bytes)
     return Capacity(room, limits.queue, limits.warm_releases)
 
 

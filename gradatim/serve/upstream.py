@@ -20,11 +20,12 @@ import json
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import httpx2
+import aiohttp
 
 from gradatim.errors import GradatimError
 from gradatim.model.routing import GATE_FILE
@@ -33,10 +34,28 @@ from gradatim.store.adapters import STUDIED_FILE, Adapters
 from gradatim.types import Digest, Release
 
 LOAD, UNLOAD, MODELS = "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/models"
+_END_SECONDS = 1.0  # that the end of a body may take to come after its last event
 
 
 class UpstreamError(GradatimError):
     """The upstream can't serve a release, or did not finish a reply."""
+
+
+class Replica:
+    """One server of the upstream, and the connections to it. It is made in the event loop, for it."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self.url = url
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=600.0)
+        connections = aiohttp.TCPConnector(limit=0)  # the queue is the limit
+        self._session = aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connections)
+
+    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> aiohttp.ClientResponse:
+        """A response whose head has come. Raises what aiohttp raises, and TimeoutError."""
+        return await self._session.request(method, f"{self.url}{path}", json=body, allow_redirects=False)
+
+    async def close(self) -> None:
+        await self._session.close()
 
 
 @dataclass(slots=True)
@@ -44,34 +63,49 @@ class Loaded:
     """A release on the upstream: the model name to ask for, and where it is."""
 
     name: str
-    replicas: list[httpx2.AsyncClient]
+    replicas: list[Replica]
     adapter: bool
-    users: Counter[httpx2.AsyncClient] = field(default_factory=Counter)  # replies under way, by replica
+    users: Counter[Replica] = field(default_factory=Counter)  # replies under way, by replica
 
 
 class UpstreamReply:
     """A reply that the upstream streams."""
 
-    def __init__(self, response: httpx2.Response, over: Callable[[], None]) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, over: Callable[[], None]) -> None:
         self._response, self._over = response, over
-        self._closing: asyncio.Future[None] | None = None
+        self._told = False  # everything, so that only the end of the body is missing
+        self._closed, self._closing = False, None
+
+    _closing: asyncio.Future[None] | None
 
     def cancel(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.ensure_future(self._response.aclose())
-            self._over()
+        if self._closed:
+            return
+        self._closed = True
+        self._over()
+        if self._told and not self._response.content.is_eof():
+            self._closing = asyncio.ensure_future(self._close())  # kept: tasks that nobody holds may vanish
+        elif not self._told:
+            self._response.close()
+
+    async def _close(self) -> None:
+        """Read the body to its end, so that the connection serves the next request."""
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._response.content.read()
+        self._response.close()  # harmless after the end
 
     async def __aiter__(self) -> AsyncIterator[str | Ended]:
         finish: Finish | None = None
         usage: dict[str, Any] = {}
         try:
-            async for chunk in _chunks(self._response):
+            async for chunk in self._chunks():
                 usage = chunk.get("usage") or usage
                 for choice in chunk.get("choices", []):
                     if text := choice.get("text") or (choice.get("delta") or {}).get("content"):
                         yield text
                     finish = choice.get("finish_reason") or finish
-        except (httpx2.HTTPError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise UpstreamError(f"The upstream broke off: {_said(error)}") from error
         finally:
             self.cancel()
@@ -79,6 +113,20 @@ class UpstreamReply:
             raise UpstreamError("The upstream broke off before the reply was done")
         ended: Finish = "length" if finish == "length" else "stop"
         yield Ended(ended, int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
+
+    async def _chunks(self) -> AsyncIterator[dict[str, Any]]:
+        """The events of the stream; ValueError for one that is no chunk."""
+        async for line in self._response.content:
+            if not line.startswith(b"data:"):
+                continue
+            data = line.removeprefix(b"data:").strip()
+            if data == b"[DONE]":
+                self._told = True
+                return
+            chunk = json.loads(data)
+            if not isinstance(chunk, dict) or "error" in chunk:
+                raise ValueError(f"it says {_message(data.decode(errors='replace'))}")
+            yield chunk
 
 
 class UpstreamEngine:
@@ -91,24 +139,23 @@ class UpstreamEngine:
         self._urls, self._model, self._adapters = urls, model, adapters
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._queue, self._warm = queue, warm
-        self._replicas: list[httpx2.AsyncClient] = []
+        self._replicas: list[Replica] = []
         self._loaded: OrderedDict[Digest, Loaded] = OrderedDict()  # used last, last
         self._leaving: list[Loaded] = []  # to be unloaded when nobody reads from them
         self._changing = asyncio.Lock()
         self._unloading: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
-        timeout = httpx2.Timeout(600.0, connect=5.0)
-        self._replicas = [httpx2.AsyncClient(base_url=u, headers=self._headers, timeout=timeout) for u in self._urls]
+        self._replicas = [Replica(url, self._headers) for url in self._urls]
         for replica in self._replicas:
             if self._model not in await _listed(replica):
-                raise UpstreamError(f"{replica.base_url} serves no model {self._model}: name one that it lists")
+                raise UpstreamError(f"{replica.url} serves no model {self._model}: name one that it lists")
 
     async def close(self) -> None:
         self._leaving += self._loaded.values()
         self._loaded.clear()
         await self._unload_idle()
-        await asyncio.gather(*(replica.aclose() for replica in self._replicas))
+        await asyncio.gather(*(replica.close() for replica in self._replicas))
         self._replicas = []
 
     @property
@@ -169,7 +216,7 @@ class UpstreamEngine:
                 await _post(replica, LOAD, {"lora_name": loaded.name, "lora_path": str(folder)})
             for replica in self._replicas:
                 if loaded.name not in await _listed(replica):
-                    raise UpstreamError(f"{replica.base_url} took {loaded.name} and does not list it")
+                    raise UpstreamError(f"{replica.url} took {loaded.name} and does not list it")
         except BaseException:
             self._leaving.append(loaded)
             await self._unload_idle()
@@ -187,31 +234,30 @@ class UpstreamEngine:
                 except UpstreamError:
                     continue
 
-    def _ended(self, loaded: Loaded, replica: httpx2.AsyncClient) -> None:
+    def _ended(self, loaded: Loaded, replica: Replica) -> None:
         loaded.users[replica] -= 1
         if any(one is loaded for one in self._leaving) and not loaded.users.total():
             self._unloading = asyncio.ensure_future(self._unload_idle())
 
     # ------------------------------------------------------------------ requests
 
-    async def _send(self, replica: httpx2.AsyncClient, asked: Asked, name: str) -> httpx2.Response | None:
+    async def _send(self, replica: Replica, asked: Asked, name: str) -> aiohttp.ClientResponse | None:
         """The response under way; None where the replica does not know the model. Raises `Refused`."""
         path, body = _request(asked, name)
         try:
-            response = await replica.send(replica.build_request("POST", path, json=body), stream=True)
-            if response.status_code == 200:
+            response = await replica.ask("POST", path, body)
+            if response.status == 200:
                 return response
-            text = (await response.aread()).decode(errors="replace")
-            await response.aclose()
-        except httpx2.HTTPError as error:
+            text = await response.text(errors="replace")
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise Refused(502, f"The upstream can't be reached: {_said(error)}", code="upstream_error") from error
-        if response.status_code == 404:
+        if response.status == 404:
             return None
-        if response.status_code == 429:
+        if response.status == 429:
             raise Refused(429, "The upstream is busy: try again.", code="upstream_busy", retry_after=1)
-        if 400 <= response.status_code < 500 and response.status_code not in (401, 403):
+        if 400 <= response.status < 500 and response.status not in (401, 403):
             raise Refused(400, f"The upstream refused: {_message(text)}", code="upstream_refused")
-        raise Refused(502, f"The upstream failed with status {response.status_code}.", code="upstream_error")
+        raise Refused(502, f"The upstream failed with status {response.status}.", code="upstream_error")
 
 
 def _request(asked: Asked, name: str) -> tuple[str, dict[str, Any]]:
@@ -225,36 +271,24 @@ def _request(asked: Asked, name: str) -> tuple[str, dict[str, Any]]:
     return "/v1/chat/completions", body | {"messages": messages}
 
 
-async def _chunks(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
-    """The events of a stream; ValueError for one that is no chunk."""
-    async for line in response.aiter_lines():
-        if not line.startswith("data:"):
-            continue
-        data = line.removeprefix("data:").strip()
-        if data == "[DONE]":
-            return
-        chunk = json.loads(data)
-        if not isinstance(chunk, dict) or "error" in chunk:
-            raise ValueError(f"it says {_message(data)}")
-        yield chunk
-
-
-async def _post(replica: httpx2.AsyncClient, path: str, body: dict[str, str]) -> None:
+async def _post(replica: Replica, path: str, body: dict[str, str]) -> None:
     try:
-        done = await replica.post(path, json=body)
-    except httpx2.HTTPError as error:
-        raise UpstreamError(f"{replica.base_url}{path} can't be reached: {_said(error)}") from error
-    if done.status_code != 200:
-        raise UpstreamError(f"{replica.base_url}{path} says {done.status_code}: {_message(done.text)}")
+        done = await replica.ask("POST", path, body)
+        text = await done.text(errors="replace")
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise UpstreamError(f"{replica.url}{path} can't be reached: {_said(error)}") from error
+    if done.status != 200:
+        raise UpstreamError(f"{replica.url}{path} says {done.status}: {_message(text)}")
 
 
-async def _listed(replica: httpx2.AsyncClient) -> set[str]:
+async def _listed(replica: Replica) -> set[str]:
     """The names of the models that a replica serves."""
     try:
-        done = await replica.get(MODELS)
-        return {str(model["id"]) for model in done.raise_for_status().json()["data"]}
-    except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise UpstreamError(f"{replica.base_url} lists no models: {_said(error)}") from error
+        done = await replica.ask("GET", MODELS)
+        done.raise_for_status()
+        return {str(model["id"]) for model in json.loads(await done.text())["data"]}
+    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        raise UpstreamError(f"{replica.url} lists no models: {_said(error)}") from error
 
 
 def _message(text: str) -> str:

@@ -1,8 +1,8 @@
 """What happened in use: documents, answers, feedback, and how each edit strategy fared.
 
-SQLite by default (write-ahead log, foreign keys, ten seconds' patience with another writer), anything SQLAlchemy
-reaches by URL. Each method is one transaction. Adding what is already there changes nothing, so a step that runs
-again may add again. The text of a document is a blob; rows hold its digest.
+SQLite by default (write-ahead log, foreign keys, ten seconds' patience with another writer), PostgreSQL by URL; one
+contract for both (`tests/store/test_contract.py`). Each method is one transaction. Adding what is already there
+changes nothing, so a step that runs again may add again. The text of a document is a blob; rows hold its digest.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from gradatim.store.keys import Keys
 from gradatim.store.rollouts import RolloutTable
 from gradatim.store.traffic import Traffic
 from gradatim.types import Answer, Digest, Document, Feedback, Provenance
+
+_OWNER = "workspace"
 
 Status = Literal["new", "studied", "quarantined"]
 
@@ -63,6 +65,22 @@ class Records:
 
     def close(self) -> None:
         self._database.close()
+
+    @property
+    def database(self) -> Database:
+        """What all of it is in."""
+        return self._database
+
+    def claim(self, owner: str) -> bool:
+        """Make these records an owner's, for good; False, and nothing changed, when they are another's."""
+        with self._database.writing() as connection:
+            connection.execute(self._database.insert_new(tables.meta).values(key=_OWNER, value=owner))
+        return self.owner == owner
+
+    @property
+    def owner(self) -> str | None:
+        """Whose they are, where several workspaces could reach them."""
+        return self.setting(_OWNER)
 
     def add_document(self, document: Document, blob: Digest, status: Status = "new", reason: str | None = None) -> bool:
         """Add a document whose text is in `blob`; False, and nothing changed, when it is already there."""

@@ -1,7 +1,7 @@
 """Rollouts as rows: their state as text, and what was served and said in them since they last looked.
 
 A rollout's state and how far it has read are written in one transaction, so that after a kill it goes on exactly where
-it was. Limit: positions are read in order, which holds where writers take turns, as SQLite's do.
+it was. Positions are read in order: a later one is never committed earlier, because writers take turns.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, case, func, select, update
+from sqlalchemy import Float, Select, case, cast, func, select, update
 
 from gradatim.store import tables
 from gradatim.store.database import Database
@@ -113,7 +113,7 @@ class RolloutTable:
                 func.count(served.c.subject.distinct()).label("subjects"),
                 func.sum(case((served.c.finish == "error", 1), else_=0)).label("errors"),
                 func.avg(served.c.seconds).label("mean_seconds"),
-                func.avg(served.c.completion_tokens).label("mean_tokens"),
+                func.avg(cast(served.c.completion_tokens, Float)).label("mean_tokens"),
             )
             .join(answers, answers.c.id == served.c.id)
             .where(served.c.rollout == rollout)

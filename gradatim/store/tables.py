@@ -1,6 +1,7 @@
 """The tables of what happened in use, as SQLAlchemy Core knows them; `migrations/` is what makes them.
 
-A test holds that the two agree. `position` gives every table the order of arrival.
+A test holds that the two agree. `position` gives every table the order of arrival: it counts up in the order in which
+transactions commit, because writers take turns (`database.py`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     MetaData,
-    String,
     Table,
-    Text,
     UniqueConstraint,
 )
+
+from gradatim.store.columns import Long, String, Text
 
 metadata = MetaData(
     naming_convention={
@@ -31,7 +32,7 @@ metadata = MetaData(
 
 
 def _position() -> Column[int]:
-    return Column("position", Integer, primary_key=True, autoincrement=True)
+    return Column("position", Long, primary_key=True, autoincrement=True)
 
 
 def _received() -> list[Column[str]]:
@@ -143,8 +144,8 @@ rollouts = Table(
     Column("state", Text, nullable=False),
     Column("events", Text, nullable=False),  # canonical JSON
     Column("open", Boolean, nullable=False),
-    Column("replies", Integer, nullable=False),  # position of the last interaction that it has observed
-    Column("ratings", Integer, nullable=False),  # and of the last rating
+    Column("replies", Long, nullable=False),  # position of the last interaction that it has observed
+    Column("ratings", Long, nullable=False),  # and of the last rating
     Column("started_at", String, nullable=False),
 )
 

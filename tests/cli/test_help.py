@@ -26,7 +26,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_command_of_the_plan_is_there() -> None:
     wanted = "demo init add feedback ask step seal status releases show approve reject rollback promote keys serve"
-    assert [*wanted.split(), "export", "verify", "doctor"] == NAMES
+    assert [*wanted.split(), "export", "backup", "restore", "verify", "doctor"] == NAMES
 
 
 def test_the_app_loads_nothing_heavy() -> None:
@@ -60,7 +60,7 @@ def test_help_loads_nothing_heavy_and_is_quick(arguments: list[str], allowed: se
 def test_every_command_takes_json_and_a_workspace(name: str) -> None:
     options = {option for parameter in get_command(app).commands[name].params for option in parameter.opts}  # type: ignore[attr-defined]
     assert "--json" in options
-    assert name == "init" or {"-w", "--workspace"} <= options
+    assert name in ("init", "restore") or {"-w", "--workspace"} <= options
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,37 +1,27 @@
-"""Records: rows in, equal values out, and never twice."""
+"""Records: rows in, equal values out, and never twice; in SQLite and in PostgreSQL alike."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import DatabaseError
 
 from gradatim.errors import InputError, WorkspaceError
 from gradatim.store.blobs import Blobs
 from gradatim.store.records import Records, load_document
 from gradatim.store.tables import metadata
 from gradatim.types import Answer, Document, Feedback, Provenance
+from tests.store.conftest import Raw
 
 PROVENANCE = Provenance("handbook.md", "d" * 64, "2026-01-01T00:00:00Z")
 ANSWER = Answer("answer-1", "Who?", "Nobody", "r" * 64, "2026-01-01T00:00:00Z")
 FEEDBACK = Feedback("feedback-1", "answer-1", "Who?", -1, "Ada", "lena", PROVENANCE)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'records 100%.sqlite'}"
-
-
-@pytest.fixture
-def records(url: str) -> Iterator[Records]:
-    opened = Records(url)
-    yield opened
-    opened.close()
 
 
 def document(number: int) -> Document:
@@ -130,19 +120,20 @@ def test_the_migrations_make_the_tables(url: str) -> None:
     engine.dispose()
 
 
-def test_statuses_and_ratings_are_held_by_the_database(records: Records, url: str) -> None:
+def test_statuses_and_ratings_are_held_by_the_database(records: Records, raw: Raw) -> None:
     records.add_document(document(1), "blob")
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
-        with pytest.raises(sqlite3.IntegrityError, match="ck_documents_status"):
-            raw.execute("UPDATE documents SET status = 'odd'")
+    with pytest.raises(DatabaseError, match="ck_documents_status"):
+        raw("UPDATE documents SET status = 'odd'")
+
+
+def test_sqlite_writes_ahead(tmp_path: Path) -> None:
+    Records(f"sqlite:///{tmp_path / 'r.sqlite'}").close()
+    with closing(sqlite3.connect(tmp_path / "r.sqlite")) as raw:
         assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    raw.close()
 
 
 @pytest.mark.usefixtures("records")
-def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
-        raw.execute("UPDATE alembic_version SET version_num = '9999'")
-    raw.close()
+def test_a_database_of_a_newer_version_is_refused(url: str, raw: Raw) -> None:
+    raw("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(WorkspaceError, match="newer Gradatim"):
         Records(url)

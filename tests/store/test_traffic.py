@@ -1,10 +1,8 @@
-"""Interactions, ratings and keys: rows in, equal values out, and never twice."""
+"""Interactions, ratings and keys: rows in, equal values out, and never twice; in SQLite and in PostgreSQL alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -16,13 +14,6 @@ from gradatim.types import Answer
 ANSWER = Answer("chatcmpl-1", "Who?", "Vole.", "r" * 64, "2026-01-01T00:00:00Z")
 SERVED = Interaction("chatcmpl-1", "k-1", "s" * 64, "chat-7", "live", "{}", "stop", 5, 2, 0.25, 0.5)
 RATING = Rating("rating-1", "chatcmpl-1", None, "k-1", "s" * 64, "rating", -1.0, None, "2026-01-01T00:00:01Z")
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Iterator[Records]:
-    opened = Records(f"sqlite:///{tmp_path / 'records.sqlite'}")
-    yield opened
-    opened.close()
 
 
 def test_interactions_come_back_beside_their_answers(records: Records) -> None:

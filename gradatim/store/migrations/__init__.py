@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 from gradatim.errors import WorkspaceError
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the database up to the newest migration, inside the connection's transaction, silently."""
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Bring the database up to a migration, the newest by default, in the connection's transaction and silently."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -28,4 +28,4 @@ def upgrade(connection: Connection) -> None:
     if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
         raise WorkspaceError(f"The database is of a newer Gradatim (migration {current}): upgrade the package")
     if current != scripts.get_current_head():
-        command.upgrade(config, "head")
+        command.upgrade(config, to)

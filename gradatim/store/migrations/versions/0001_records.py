@@ -10,6 +10,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+LONG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 
 def upgrade() -> None:
     op.create_table(
@@ -63,7 +65,7 @@ def downgrade() -> None:
 
 
 def _position() -> sa.Column[int]:
-    return sa.Column("position", sa.Integer, primary_key=True, autoincrement=True)
+    return sa.Column("position", LONG, primary_key=True, autoincrement=True)
 
 
 def _received() -> list[sa.Column[str]]:

@@ -10,6 +10,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+LONG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 INDEXED = {"interactions": ("subject", "session"), "ratings": ("response", "session", "subject")}
 
 
@@ -66,4 +68,4 @@ def downgrade() -> None:
 
 
 def _position() -> sa.Column[int]:
-    return sa.Column("position", sa.Integer, primary_key=True, autoincrement=True)
+    return sa.Column("position", LONG, primary_key=True, autoincrement=True)

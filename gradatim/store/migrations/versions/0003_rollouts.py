@@ -10,11 +10,13 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+LONG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 
 def upgrade() -> None:
     op.create_table(
         "rollouts",
-        sa.Column("position", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("position", LONG, primary_key=True, autoincrement=True),
         sa.Column("id", sa.String, nullable=False, unique=True),
         sa.Column("live", sa.String, nullable=False),
         sa.Column("candidate", sa.String, nullable=False),
@@ -22,8 +24,8 @@ def upgrade() -> None:
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("events", sa.Text, nullable=False),
         sa.Column("open", sa.Boolean, nullable=False),
-        sa.Column("replies", sa.Integer, nullable=False),
-        sa.Column("ratings", sa.Integer, nullable=False),
+        sa.Column("replies", LONG, nullable=False),
+        sa.Column("ratings", LONG, nullable=False),
         sa.Column("started_at", sa.String, nullable=False),
     )
     op.add_column("interactions", sa.Column("rollout", sa.String))
