@@ -79,6 +79,22 @@ class RolloutLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """How much anybody's word may weigh, and from when on it waits for a person."""
+
+    reply_words: int = 10
+    person_corrections: int = 20
+    source_votes: int = 3
+    burst_minutes: float = 10.0
+    burst_ratings: int = 120
+    burst_corrections: int = 30
+    burst_factor: float = 5.0
+    copies: int = 3
+    planted_questions: int = 3
+    newcomers: int = 50
+
+
+@dataclass(frozen=True, slots=True)
 class Charter:
     """The bounds, and where they stand. Made by `load`; the constructor is for a charter that no file holds."""
 
@@ -87,6 +103,7 @@ class Charter:
     budget: Budget = Budget()
     approval: Approval = Approval()
     rollout: RolloutLimits = RolloutLimits()
+    trust: Trust = Trust()
     path: Path = DEFAULT_PATH
     digest: Digest = ""  # of the file's bytes; empty when there is no file
     lines: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
@@ -101,6 +118,7 @@ class Charter:
             Budget(**file.values.get("budget", {})),
             Approval(**file.values.get("approval", {})),
             RolloutLimits(**file.values.get("rollout", {})),
+            Trust(**file.values.get("trust", {})),
             path=path,
             digest=file.digest,
             lines=file.lines,

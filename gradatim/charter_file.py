@@ -106,6 +106,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _some(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("a whole number, 1 or more")
+    return value
+
+
 def _shares(most: float, demand: str, *, falling: bool = False) -> Rule:
     """Shares above 0 and up to `most` in order: growing, or never growing."""
     share = _number(0, most, demand)
@@ -154,6 +160,18 @@ RULES: dict[str, dict[str, Rule]] = {
         "most_length_rise": _rise,
         "most_cost_rise": _rise,
         "most_unsafe": _share,
+    },
+    "trust": {
+        "reply_words": _some,
+        "person_corrections": _some,
+        "source_votes": _some,
+        "burst_minutes": _number(0, math.inf, "a number of minutes above 0", ends=False),
+        "burst_ratings": _some,
+        "burst_corrections": _some,
+        "burst_factor": _number(1, math.inf, "a number, 1 or more"),
+        "copies": _some,
+        "planted_questions": _some,
+        "newcomers": _some,
     },
 }
 

@@ -5,6 +5,7 @@
     GET /healthz   GET /readyz   GET /openapi.json                                            none
 
 Every reply names, in headers, the request, the release that made it, and a token with which feedback on it is taken.
+During a rollout the release's name is sealed (`tell_arms`): `GET /api/v1/replies/{id}` tells it, with an admin key.
 Every error is an object as OpenAI's clients know it, with one line that says what is wrong.
 """
 
@@ -41,6 +42,8 @@ from gradatim.serve.tokens import Tokens
 RELEASE_HEADER = "x-gradatim-release"
 ARM_HEADER = "x-gradatim-arm"
 TOKEN_HEADER = "x-gradatim-feedback-token"
+SEALED = "sealed"
+"""What a client is told of the arm while arms are compared: whoever knows it could rate one of them down."""
 
 
 class Error(BaseModel):
@@ -102,11 +105,14 @@ def create_app(
         chat = isinstance(body, ChatRequest)
         asker = Asker(caller.key, service.subject(caller.key, body.user), body.session)
         exchange = await service.open(asked, asker, chat=chat)
-        form = Form(exchange.id, settings.model, exchange.choice.release, exchange.created, chat=chat)
-        request.state.said = {"response": exchange.id, "release": exchange.choice.release, "arm": exchange.choice.arm}
+        release = exchange.choice.release
+        compared = exchange.choice.rollout is not None and not settings.tell_arms
+        shown = service.seal(exchange.id, exchange.choice) if compared else release
+        form = Form(exchange.id, settings.model, shown, exchange.created, chat=chat)
+        request.state.said = {"response": exchange.id, "release": release, "arm": exchange.choice.arm}
         headers = {
-            RELEASE_HEADER: exchange.choice.release,
-            ARM_HEADER: exchange.choice.arm,
+            RELEASE_HEADER: shown,
+            ARM_HEADER: SEALED if compared else exchange.choice.arm,
             TOKEN_HEADER: tokens.make(exchange.id, caller.key),
         }
         if body.stream:
@@ -143,6 +149,8 @@ def create_app(
             for kind, identity in (("rating", taken.rating), ("correction", taken.correction)):
                 if identity is not None:
                     metrics.feedback.labels(body.metric, kind).inc()
+        if taken.held is not None:
+            metrics.held.inc()
         return {"rating_id": taken.rating, "correction_id": taken.correction, "known": taken.known}
 
     @app.get("/healthz", tags=["operation"])

@@ -30,7 +30,7 @@ from typing import Any, Literal
 from gradatim import approvals
 from gradatim.charter import Charter
 from gradatim.errors import InputError
-from gradatim.rollout import Assignment, Event, Evidence, Rollout, Row, dump, load
+from gradatim.rollout import Assignment, Event, Evidence, Newcomers, Rollout, Row, dump, load
 from gradatim.rollout import Settings as Terms
 from gradatim.rollout.assignment import Wave
 from gradatim.serve.choosing import Choice, LiveOnly
@@ -38,7 +38,7 @@ from gradatim.serve.settings import RATING, Metric, Settings
 from gradatim.serve.telemetry import LOGGER
 from gradatim.store.canonical import canonical
 from gradatim.store.clock import now
-from gradatim.store.rollouts import SavedRollout
+from gradatim.store.rollouts import Rated, SavedRollout
 from gradatim.store.traffic import Interaction
 from gradatim.types import Digest
 from gradatim.workspace import Workspace
@@ -47,6 +47,9 @@ LOOK_SECONDS = 1.0
 ENTRY = "rollout"
 OBSERVED = ("error", "latency", "length")
 """The metrics that a server knows of a reply."""
+
+HELD_LEAST, HELD_SHARE = 20, 0.1
+"""It is paused when so many ratings of it are in quarantine, and that many for each one that counted."""
 
 Command = Literal["promote", "pause", "resume", "abort", "rollback"]
 
@@ -70,6 +73,7 @@ class _Latest:
     saved: SavedRollout
     rollout: Rollout
     told: int  # events that are in the ledger
+    held: int = 0  # ratings in quarantine at which it was paused
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -129,6 +133,8 @@ class Rollouts:
                 give_up = latest.rollout.rollback if latest.rollout.stage == "watch" else latest.rollout.abort
                 return [give_up("gradatim serve", f"release {live[:12]} was made live meanwhile", at)]
             self._observe(latest, at)
+            if (event := self._doubted(latest, at)) is not None:
+                return [event]
             return latest.rollout.decide(at)
 
         with self._mutex:
@@ -139,9 +145,14 @@ class Rollouts:
         saved = latest.saved
         replies = self._table.replies(saved.id, saved.replies)
         rated = self._table.rated(saved.id, RATING, saved.ratings)
-        rows = [Row(served.subject, served.wave or 0, _measured(served)) for _, served in replies]
+        if not (replies or rated):
+            return
+        new = self._table.newcomers(
+            saved.id, [served.subject for _, served in replies] + [one.subject for one in rated]
+        )
+        rows = [_row(served, served.wave or 0, _measured(served), new) for _, served in replies]
         metric = self._settings.metrics[RATING]
-        rows += [Row(one.subject, one.wave, {RATING: unit_value(metric, one.value)}) for one in rated]
+        rows += [_row(one, one.wave, {RATING: unit_value(metric, one.value)}, new) for one in rated]
         latest.rollout.observe(rows, at)
         latest.saved = replace(
             saved,
@@ -149,18 +160,31 @@ class Rollouts:
             ratings=rated[-1].position if rated else saved.ratings,
         )
 
+    def _doubted(self, latest: _Latest, at: float) -> Event | None:
+        """A pause for a person, where much of what was said waits in quarantine."""
+        held, counted = self._table.held(latest.saved.id), sum(latest.rollout.tests[0].units)
+        much = held >= HELD_LEAST and held >= HELD_SHARE * counted
+        if not much or held <= latest.held:
+            return None
+        latest.held = 2 * held  # once resumed, it is not paused again before that many wait
+        if latest.rollout.paused:
+            return None
+        return latest.rollout.pause("gradatim serve", f"{held} ratings of it wait in quarantine for a person", at)
+
     # ------------------------------------------------------------------ a person's commands
 
     def start(self, candidate: str, by: str) -> str:
         """Begin to roll a release out: the rollout's id. Raises GradatimError when that can't be."""
         wanted = self._workspace.registry.get(candidate)
         approvals.refuse_unapproved(self._workspace, wanted)
-        terms = self._terms()
+        charter = Charter.load(self._workspace.charter_path)
+        terms = self._terms(charter)
+        newcomers = Newcomers.held_to(self._table.subjects(), charter.trust.newcomers)
         with self._mutex:
             if self._latest is not None and self._latest.rollout.open:
                 raise InputError(f"{self._latest.saved.id} is under way: only one release is rolled out at a time")
             key, live = secrets.token_bytes(32), self._workspace.registry.live_id()
-            rollout, event = Rollout.start(terms, live, wanted.id, key, time.time())
+            rollout, event = Rollout.start(terms, live, wanted.id, key, time.time(), newcomers)
             identity = f"rollout-{len(self._table.all()) + 1:04d}"
             events = canonical([plain_event(replace(event, by=by))]).decode()
             saved = SavedRollout(identity, live, wanted.id, key.hex(), dump(rollout), events, rollout.open, 0, 0, now())
@@ -200,6 +224,8 @@ class Rollouts:
             return None
         state = _restored(saved)
         return _short(saved, state) | {
+            "held": self._table.held(saved.id),
+            "newcomers_left_out": state.newcomers.left_out,
             "arms": [asdict(arm) for arm in self._table.arms(saved.id)],
             "evidence": [plain_evidence(found) for found in state.evidence()],
             "events": json.loads(saved.events),
@@ -261,10 +287,10 @@ class Rollouts:
         saved, state = latest.saved, latest.rollout
         return _Picture(saved.id, saved.live, saved.candidate, state.assignment, state.wave, state.waves[-1])
 
-    def _terms(self) -> Terms:
+    def _terms(self, charter: Charter) -> Terms:
         """The charter's limits, with the rails that a server can tell."""
         refuse_unusable(self._settings)
-        terms = Terms.of_charter(Charter.load(self._workspace.charter_path))
+        terms = Terms.of_charter(charter)
         if terms.shadow_subjects:
             raise InputError("A server puts no requests to a release unseen: set rollout.shadow_subjects to 0")
         return replace(terms, rails=tuple(rail for rail in terms.rails if rail.metric in OBSERVED))
@@ -304,6 +330,11 @@ def _measured(served: Interaction) -> dict[str, float]:
     if served.finish in ("cancelled", "error"):
         return {"error": 1.0} if served.finish == "error" else {}
     return {"error": 0.0, "latency": served.seconds, "length": float(served.completion_tokens)}
+
+
+def _row(of: Interaction | Rated, wave: int, values: dict[str, float], new: set[str]) -> Row:
+    slices = tuple(json.loads(of.slices)) if of.slices else ()
+    return Row(of.subject, wave, values, slices, source=of.key, newcomer=of.subject in new)
 
 
 def _restored(saved: SavedRollout) -> Rollout:

@@ -157,6 +157,11 @@ class Service:
         said = f"{key}\0{user or ''}".encode(errors="replace")
         return hmac.digest(self._secret, said, "sha256").hex()
 
+    def seal(self, response: str, choice: Choice) -> str:
+        """A name for a reply's release that is another for each reply: it tells whoever has the secret, nobody else."""
+        said = f"release of\0{response}\0{choice.release}\0{choice.arm}".encode()
+        return f"sealed-{hmac.digest(self._secret, said, 'sha256').hex()[:32]}"
+
     async def open(self, asked: Asked, asker: Asker, *, chat: bool) -> Exchange:
         """Begin a reply. Raises `Refused`."""
         choice = await self._ready(self._chooser.choose(asker.subject))

@@ -46,6 +46,7 @@ class Metrics:
             registry=self.registry,
         )
         self.feedback = Counter("gradatim_feedback", "Feedback taken.", ["metric", "kind"], registry=self.registry)
+        self.held = Counter("gradatim_feedback_held", "Feedback put in quarantine.", registry=self.registry)
         self.open = Gauge("gradatim_requests_open", "Replies under way or waiting.", registry=self.registry)
         self.live = Gauge(
             "gradatim_release_live", "1 for the release that new requests get.", ["release"], registry=self.registry

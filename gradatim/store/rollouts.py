@@ -39,7 +39,9 @@ class Rated:
 
     position: int
     subject: str
+    key: str
     wave: int
+    slices: str | None
     value: float
 
 
@@ -92,15 +94,51 @@ class RolloutTable:
         return [(row["position"], Interaction(**{name: row[name] for name in names})) for row in self._read(query)]
 
     def rated(self, rollout: str, metric: str, after: int) -> list[Rated]:
-        """How the replies of a rollout were rated, after a position."""
+        """How the replies of a rollout were rated, after a position; without what is in quarantine."""
         ratings, served = tables.ratings, tables.interactions
         query = (
-            select(ratings.c.position, served.c.subject, served.c.wave, ratings.c.value)
+            select(
+                *(ratings.c.position, ratings.c.value),
+                *(served.c.subject, served.c.key, served.c.wave, served.c.slices),
+            )
             .join(served, ratings.c.response == served.c.id)
             .where(served.c.rollout == rollout, ratings.c.metric == metric, ratings.c.position > after)
+            .where(ratings.c.doubt.is_(None))
             .order_by(ratings.c.position)
         )
         return [Rated(**row) for row in self._read(query)]
+
+    def held(self, rollout: str) -> int:
+        """How many ratings of its replies wait in quarantine for a person."""
+        ratings, served, decisions = tables.ratings, tables.interactions, tables.decisions
+        query = (
+            select(func.count())
+            .select_from(ratings.join(served, ratings.c.response == served.c.id))
+            .outerjoin(decisions, decisions.c.record == ratings.c.id)
+            .where(served.c.rollout == rollout, ratings.c.doubt.is_not(None), decisions.c.record.is_(None))
+        )
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def newcomers(self, rollout: str, subjects: Iterable[str]) -> set[str]:
+        """Those of these subjects that had no reply before the rollout's first one."""
+        served = tables.interactions.c
+        wanted = sorted(set(subjects))
+        known: set[str] = set()
+        with self._database.reading() as connection:
+            began = connection.execute(select(func.min(served.position)).where(served.rollout == rollout)).scalar_one()
+            for at in range(0, len(wanted), 500):
+                query = select(served.subject.distinct()).where(
+                    served.subject.in_(wanted[at : at + 500]), served.position < began
+                )
+                known |= set(connection.execute(query).scalars())
+        return set(wanted) - known
+
+    def subjects(self) -> dict[str, int]:
+        """How many subjects each key has asked for."""
+        served = tables.interactions.c
+        query = select(served.key, func.count(served.subject.distinct()).label("subjects")).group_by(served.key)
+        return {row["key"]: row["subjects"] for row in self._read(query)}
 
     def arms(self, rollout: str) -> list[ArmCount]:
         """What each arm of a rollout has answered."""
