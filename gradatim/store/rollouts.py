@@ -128,9 +128,8 @@ class RolloutTable:
         with self._database.reading() as connection:
             began = connection.execute(select(func.min(served.position)).where(served.rollout == rollout)).scalar_one()
             for at in range(0, len(wanted), 500):
-                query = select(served.subject.distinct()).where(
-                    served.subject.in_(wanted[at : at + 500]), served.position < began
-                )
+                some = served.subject.in_(wanted[at : at + 500])
+                query = select(served.subject).distinct().where(some, served.position < began)
                 known |= set(connection.execute(query).scalars())
         return set(wanted) - known
 
