@@ -80,7 +80,7 @@ def create_app(
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
-        looking = asyncio.create_task(rollouts.keep_looking())
+        looking = asyncio.create_task(rollouts.keep_looking(metrics))
         try:
             yield
         finally:
@@ -160,9 +160,9 @@ def create_app(
 
     @app.get("/readyz", tags=["operation"])
     async def readiness() -> JSONResponse:
-        """Whether requests would be answered, and by which release."""
+        """Whether requests would be answered, by which release, and what fails beside them."""
         serving = service.serving
-        body = {"ready": service.ready, "release": serving.id if serving else None}
+        body = {"ready": service.ready, "release": serving.id if serving else None, "troubles": metrics.troubles}
         return JSONResponse(body, 200 if service.ready else 503)
 
     @app.get("/metrics", tags=["operation"])

@@ -35,7 +35,7 @@ from gradatim.rollout import Settings as Terms
 from gradatim.rollout.assignment import Wave
 from gradatim.serve.choosing import Choice, LiveOnly
 from gradatim.serve.settings import RATING, Metric, Settings
-from gradatim.serve.telemetry import LOGGER
+from gradatim.serve.telemetry import Metrics
 from gradatim.store.canonical import canonical
 from gradatim.store.clock import now
 from gradatim.store.rollouts import Rated, SavedRollout
@@ -44,6 +44,7 @@ from gradatim.types import Digest
 from gradatim.workspace import Workspace
 
 LOOK_SECONDS = 1.0
+LOOKING = "looking at the rollout"
 ENTRY = "rollout"
 OBSERVED = ("error", "latency", "length")
 """The metrics that a server knows of a reply."""
@@ -113,13 +114,15 @@ class Rollouts:
 
     # ------------------------------------------------------------------ by itself
 
-    async def keep_looking(self) -> None:
+    async def keep_looking(self, metrics: Metrics) -> None:
         """Look every second, until cancelled."""
         while True:
             try:
                 await asyncio.to_thread(self.look)
             except Exception as error:  # noqa: BLE001 - the next look may do better, and requests are answered meanwhile
-                LOGGER.error("a look at the rollout failed", exc_info=error)
+                metrics.went(LOOKING, error)
+            else:
+                metrics.went(LOOKING)
             await asyncio.sleep(LOOK_SECONDS)
 
     def look(self) -> None:

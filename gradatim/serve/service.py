@@ -27,6 +27,7 @@ from gradatim.types import Answer, Digest, Release
 from gradatim.workspace import Workspace
 
 POLL_SECONDS = 0.05
+FOLLOWING = "following the live release"
 _RETRY_SECONDS = 5.0  # before a release that could not be loaded is tried again
 
 
@@ -220,5 +221,9 @@ class Service:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await self._follow()
-            except (GradatimError, OSError):
+            except GradatimError:
                 continue  # it was logged, and requests are told
+            except Exception as error:  # noqa: BLE001 - told below; the next round may do better
+                self.metrics.went(FOLLOWING, error)
+            else:
+                self.metrics.went(FOLLOWING)
