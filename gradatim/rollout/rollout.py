@@ -43,6 +43,9 @@ from gradatim.rollout.rails import (
 )
 from gradatim.rollout.settings import Rail, Settings
 
+WITHOUT_ONE = 0.2
+"""The chance to err with which the others must show, without a source, that the margin is kept."""
+
 
 @dataclass(slots=True)
 class Rollout:
@@ -280,10 +283,13 @@ class Rollout:
         return None
 
     def _carried_by(self) -> str | None:
-        """The source without which the ratings at hand would be below the margin, if there is one."""
+        """The source, of at most half of the ratings, without which it would be open whether the margin is kept.
+
+        The others need to show it with less certainty than all do: an honest source holds nobody up.
+        """
         margin = self._margin()
         for source, rest in self._without_each():
-            if rest.interval(0.5).estimate < -margin:
+            if rest.interval(WITHOUT_ONE).low <= -margin:
                 return source
         return None
 
