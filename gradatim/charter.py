@@ -76,6 +76,11 @@ class RolloutLimits:
     most_length_rise: float = 100.0
     most_cost_rise: float = 0.001
     most_unsafe: float = 0.01
+    probes: bool = False
+    slices: tuple[str, ...] = ()
+    most_slice_fall: float = 0.10
+    price_prompt: float = 0.0
+    price_completion: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

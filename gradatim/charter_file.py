@@ -100,6 +100,16 @@ def _can_match(pattern: str) -> bool:
     return bool(re.match(r"[/*?\[]|[A-Za-z]:[\\/]|http|[a-z]+://", pattern)) or fnmatchcase("cli", pattern)
 
 
+def _slices(value: Any) -> tuple[str, ...]:
+    demand = 'a list of different slices in quotes, like ["metadata.language=de", "key=k_1a2b"]'
+    named = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    if not named or len(set(value)) < len(value):
+        raise ValueError(demand)
+    if not all(re.fullmatch(r"(?:key|metadata\.[^=\n]{1,64})=[^\n]{1,512}", name) for name in value):
+        raise ValueError(demand)
+    return tuple(value)
+
+
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError("a whole number, 0 or more")
@@ -160,6 +170,11 @@ RULES: dict[str, dict[str, Rule]] = {
         "most_length_rise": _rise,
         "most_cost_rise": _rise,
         "most_unsafe": _share,
+        "probes": _flag,
+        "slices": _slices,
+        "most_slice_fall": _share,
+        "price_prompt": _rise,
+        "price_completion": _rise,
     },
     "trust": {
         "reply_words": _some,

@@ -42,7 +42,7 @@ def test_the_default_file_says_what_the_types_default_to() -> None:
 def test_the_default_file_sets_every_key_and_explains_it() -> None:
     lines = DEFAULT_PATH.read_text(encoding="utf-8").splitlines()
     keys = [index for index, line in enumerate(lines) if "=" in line and not line.startswith("#")]
-    assert len(keys) == 34
+    assert len(keys) == 39
     assert all(lines[index - 1].startswith("#") for index in keys)
 
 

@@ -38,6 +38,7 @@ from gradatim.serve.settings import Settings
 from gradatim.serve.streaming import EventStream, events, until_gone
 from gradatim.serve.telemetry import LOGGER
 from gradatim.serve.tokens import Tokens
+from gradatim.serve.unseen import keep_asking
 
 RELEASE_HEADER = "x-gradatim-release"
 ARM_HEADER = "x-gradatim-arm"
@@ -81,10 +82,12 @@ def create_app(
     async def life(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         looking = asyncio.create_task(rollouts.keep_looking(metrics))
+        asking = asyncio.create_task(keep_asking(service, rollouts, metrics))
         try:
             yield
         finally:
             looking.cancel()
+            asking.cancel()
             await service.close()
 
     app = FastAPI(
@@ -103,7 +106,8 @@ def create_app(
                 param="model",
             )
         chat = isinstance(body, ChatRequest)
-        asker = Asker(caller.key, service.subject(caller.key, body.user), body.session)
+        slices = rollouts.slices(caller.key, body.metadata or {})
+        asker = Asker(caller.key, service.subject(caller.key, body.user), body.session, slices)
         exchange = await service.open(asked, asker, chat=chat)
         release = exchange.choice.release
         compared = exchange.choice.rollout is not None and not settings.tell_arms

@@ -86,12 +86,19 @@ class RolloutTable:
         rows = self._read(select(tables.rollouts).where(tables.rollouts.c.id == rollout))
         return next((_saved(row) for row in rows), None)
 
-    def replies(self, rollout: str, after: int) -> list[tuple[int, Interaction]]:
-        """What was served in a rollout after a position, with the positions."""
-        table = tables.interactions
-        query = select(table).where(table.c.rollout == rollout, table.c.position > after).order_by(table.c.position)
-        names = Interaction.__slots__
-        return [(row["position"], Interaction(**{name: row[name] for name in names})) for row in self._read(query)]
+    def replies(self, rollout: str, after: int) -> list[tuple[int, Interaction, str]]:
+        """What was served in a rollout after a position, with the positions and the texts of the replies."""
+        table, names = tables.interactions, Interaction.__slots__
+        query = (
+            select(table, tables.answers.c.answer)
+            .join(tables.answers, tables.answers.c.id == table.c.id)
+            .where(table.c.rollout == rollout, table.c.position > after)
+            .order_by(table.c.position)
+        )
+        return [
+            (row["position"], Interaction(**{name: row[name] for name in names}), row["answer"])
+            for row in self._read(query)
+        ]
 
     def rated(self, rollout: str, metric: str, after: int) -> list[Rated]:
         """How the replies of a rollout were rated, after a position; without what is in quarantine."""
@@ -121,7 +128,7 @@ class RolloutTable:
             return int(connection.execute(query).scalar_one())
 
     def newcomers(self, rollout: str, subjects: Iterable[str]) -> set[str]:
-        """Those of these subjects that had no reply before the rollout's first one."""
+        """Those of these subjects that had no reply before the rollout's first one; before that, no reply at all."""
         served = tables.interactions.c
         wanted = sorted(set(subjects))
         known: set[str] = set()
@@ -129,7 +136,8 @@ class RolloutTable:
             began = connection.execute(select(func.min(served.position)).where(served.rollout == rollout)).scalar_one()
             for at in range(0, len(wanted), 500):
                 some = served.subject.in_(wanted[at : at + 500])
-                query = select(served.subject).distinct().where(some, served.position < began)
+                earlier = some if began is None else some & (served.position < began)
+                query = select(served.subject).distinct().where(earlier)
                 known |= set(connection.execute(query).scalars())
         return set(wanted) - known
 
