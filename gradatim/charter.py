@@ -76,6 +76,27 @@ class RolloutLimits:
     most_length_rise: float = 100.0
     most_cost_rise: float = 0.001
     most_unsafe: float = 0.01
+    probes: bool = False
+    slices: tuple[str, ...] = ()
+    most_slice_fall: float = 0.10
+    price_prompt: float = 0.0
+    price_completion: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How much anybody's word may weigh, and from when on it waits for a person."""
+
+    reply_words: int = 10
+    person_corrections: int = 20
+    source_votes: int = 3
+    burst_minutes: float = 10.0
+    burst_ratings: int = 120
+    burst_corrections: int = 30
+    burst_factor: float = 5.0
+    copies: int = 3
+    planted_questions: int = 3
+    newcomers: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +108,7 @@ class Charter:
     budget: Budget = Budget()
     approval: Approval = Approval()
     rollout: RolloutLimits = RolloutLimits()
+    trust: Trust = Trust()
     path: Path = DEFAULT_PATH
     digest: Digest = ""  # of the file's bytes; empty when there is no file
     lines: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
@@ -101,6 +123,7 @@ class Charter:
             Budget(**file.values.get("budget", {})),
             Approval(**file.values.get("approval", {})),
             RolloutLimits(**file.values.get("rollout", {})),
+            Trust(**file.values.get("trust", {})),
             path=path,
             digest=file.digest,
             lines=file.lines,

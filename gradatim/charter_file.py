@@ -100,9 +100,25 @@ def _can_match(pattern: str) -> bool:
     return bool(re.match(r"[/*?\[]|[A-Za-z]:[\\/]|http|[a-z]+://", pattern)) or fnmatchcase("cli", pattern)
 
 
+def _slices(value: Any) -> tuple[str, ...]:
+    demand = 'a list of different slices in quotes, like ["metadata.language=de", "key=k_1a2b"]'
+    named = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    if not named or len(set(value)) < len(value):
+        raise ValueError(demand)
+    if not all(re.fullmatch(r"(?:key|metadata\.[^=\n]{1,64})=[^\n]{1,512}", name) for name in value):
+        raise ValueError(demand)
+    return tuple(value)
+
+
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError("a whole number, 0 or more")
+    return value
+
+
+def _some(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("a whole number, 1 or more")
     return value
 
 
@@ -154,6 +170,23 @@ RULES: dict[str, dict[str, Rule]] = {
         "most_length_rise": _rise,
         "most_cost_rise": _rise,
         "most_unsafe": _share,
+        "probes": _flag,
+        "slices": _slices,
+        "most_slice_fall": _share,
+        "price_prompt": _rise,
+        "price_completion": _rise,
+    },
+    "trust": {
+        "reply_words": _some,
+        "person_corrections": _some,
+        "source_votes": _some,
+        "burst_minutes": _number(0, math.inf, "a number of minutes above 0", ends=False),
+        "burst_ratings": _some,
+        "burst_corrections": _some,
+        "burst_factor": _number(1, math.inf, "a number, 1 or more"),
+        "copies": _some,
+        "planted_questions": _some,
+        "newcomers": _some,
     },
 }
 

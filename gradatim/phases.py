@@ -100,7 +100,14 @@ def observe(bench: Workbench) -> Evidence:
     barred = {item.record for item in refused}
     passages = [p for document in documents if document.id not in barred for p in _passages(document)]
     trusted = [p for record in records.documents("studied") for p in _passages(load_document(record, blobs))]
-    screened = screen(passages, trusted, [item for item in feedback if item.id not in barred])
+    screened = screen(
+        passages,
+        trusted,
+        [item for item in feedback if item.id not in barred],
+        earlier=[record.feedback for record in records.feedback("studied")],
+        released=records.quarantine.released(),
+        trust=charter.trust,
+    )
     quarantined = (*refused, *screened.quarantined)
     doubted = {item.record for item in quarantined}
     corrections = tuple(item for item in screened.feedback if item.correction)

@@ -35,14 +35,14 @@ def complaint(folder: Path, text: str) -> str:
 
 def test_the_default_file_says_what_the_types_default_to() -> None:
     loaded, bare = Charter.default(), Charter()
-    for section in ("sources", "gate", "budget", "approval", "rollout"):
+    for section in ("sources", "gate", "budget", "approval", "rollout", "trust"):
         assert asdict(getattr(loaded, section)) == asdict(getattr(bare, section))
 
 
 def test_the_default_file_sets_every_key_and_explains_it() -> None:
     lines = DEFAULT_PATH.read_text(encoding="utf-8").splitlines()
     keys = [index for index, line in enumerate(lines) if "=" in line and not line.startswith("#")]
-    assert len(keys) == 24
+    assert len(keys) == 39
     assert all(lines[index - 1].startswith("#") for index in keys)
 
 

@@ -21,6 +21,7 @@ from gradatim.cli.feedback import feedback
 from gradatim.cli.init import init
 from gradatim.cli.keys import keys
 from gradatim.cli.promote import promote
+from gradatim.cli.quarantine import quarantine
 from gradatim.cli.reject import reject
 from gradatim.cli.releases import releases
 from gradatim.cli.reported import reported
@@ -33,7 +34,7 @@ from gradatim.cli.step import step
 from gradatim.cli.verify import verify
 
 COMMANDS = (
-    *(demo, init, add, feedback, ask, step, seal, status, releases, show),
+    *(demo, init, add, feedback, quarantine, ask, step, seal, status, releases, show),
     *(approve, reject, rollback, promote, keys, serve, export, backup, restore, verify, doctor),
 )
 

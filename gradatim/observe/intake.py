@@ -1,7 +1,8 @@
 """How a person's word on an answer comes in, whoever carries it: checked against the charter, then ledger, then table.
 
 The ledger keeps ids only. A kill between the two is mended by giving the same feedback again, which otherwise changes
-nothing. What is believed of it is decided later, by the step (`screening.py`).
+nothing; the ledger then names it twice. What is believed of it is decided later, by the step (`screening.py`), unless
+whoever carries it has a doubt of its own.
 """
 
 from __future__ import annotations
@@ -35,10 +36,9 @@ def with_question(records: Records, feedback: Feedback) -> Feedback:
     return replace(feedback, question=feedback.question or served.question)
 
 
-def take_in(ledger: Ledger, records: Records, feedback: Feedback) -> bool:
-    """Store feedback; False when it was here before."""
+def take_in(ledger: Ledger, records: Records, feedback: Feedback, doubt: str | None = None) -> bool:
+    """Store feedback, in quarantine where there is a doubt; False when it was here before."""
     if records.has_feedback(feedback.id):
         return False
-    if all(entry.body["feedback"] != feedback.id for entry in ledger.entries("feedback")):
-        ledger.append("feedback", {"feedback": feedback.id, "digest": feedback.provenance.digest})
-    return records.add_feedback(feedback)
+    ledger.append("feedback", {"feedback": feedback.id, "digest": feedback.provenance.digest})
+    return records.add_feedback(feedback, "quarantined" if doubt else "new", doubt)

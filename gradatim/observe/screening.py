@@ -3,27 +3,29 @@
 A document is put there as a whole when a line of it gives the model orders, or when a sentence of it restates what a
 trusted passage says with another value (another number, time, day or name). A correction is put there when it is
 abuse, gibberish or empty; when it gives orders; when it repeats what the same person said; when it contradicts a
-trusted passage in the same way; or when people disagree on the question: the answer that most different people gave
-stands, and a tie stands for nobody.
+trusted passage in the same way; when it shares a planted phrase with others (`planted.py`); or when people disagree on
+the question: the answer that most different people gave stands, and a tie stands for nobody (`votes.py`).
 
 Documents come in order, and one that was accepted is trusted by those after it and by the corrections. Quarantine is
-not a verdict: it is where a person looks. A new edition of a handbook ends there too, and rightly so.
+not a verdict: it is where a person looks. A new edition of a handbook ends there too, and rightly so. What a person
+released from it is believed here without a look.
 
 Limits: lexical, not semantic. A false sentence about something the trusted passages do not mention is believed; so is
 one that differs by "not", in words that share too little with the trusted ones, or in two values at once (that reads as
 another subject: "room B seats 12" beside "room A seats 10"). Falsehoods close to the trusted wording are nearly all
 seen; of short wrong answers to freely worded questions only a small part is. Two true sentences that differ in one
-value may be taken for a contradiction when they say little else. Who speaks is taken from `by` on trust: one person
-under many names is many people.
+value may be taken for a contradiction when they say little else. Who speaks is taken from `by` on trust, so of each
+client key or file only a few people have a vote.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from gradatim.charter import Trust
 from gradatim.observe.claims import (
     Claim,
     claim,
@@ -35,6 +37,7 @@ from gradatim.observe.claims import (
     without_names,
 )
 from gradatim.observe.noise import noise_in, order_in
+from gradatim.observe.planted import planted
 from gradatim.observe.topics import Likeness, Topics
 from gradatim.observe.votes import Vote, outvoted
 from gradatim.types import Feedback, Passage, Quarantined
@@ -58,19 +61,30 @@ class Screened:
     quarantined: tuple[Quarantined, ...]
 
 
-def screen(passages: Sequence[Passage], trusted: Sequence[Passage], feedback: Sequence[Feedback]) -> Screened:
-    """Parts what is believed of new documents (given as their passages) and of feedback from what is not."""
+def screen(
+    passages: Sequence[Passage],
+    trusted: Sequence[Passage],
+    feedback: Sequence[Feedback],
+    *,
+    earlier: Sequence[Feedback] = (),
+    released: Collection[str] = (),
+    trust: Trust = Trust(),  # noqa: B008 - frozen
+) -> Screened:
+    """Parts what is believed of new documents (given as their passages) and of feedback from what is not.
+
+    `earlier` are corrections that earlier steps believed; `released` are the ids of what a person released.
+    """
     believed = list(trusted)
     accepted: list[Passage] = []
     quarantined: list[Quarantined] = []
     for document, of_document in _by_document(passages).items():
-        reason = _doubt_document(of_document, _Trusted(believed))
+        reason = None if document in released else _doubt_document(of_document, _Trusted(believed))
         if reason:
             quarantined.append(Quarantined(document, reason))
         else:
             accepted += of_document
             believed += of_document
-    doubts = _doubt_feedback(feedback, _Trusted(believed))
+    doubts = _doubt_feedback(feedback, _Trusted(believed), earlier, released, trust)
     quarantined += [Quarantined(record, reason) for record, reason in doubts.items()]
     kept = {item.id: item for item in feedback if item.id not in doubts}
     return Screened(tuple(accepted), tuple(kept.values()), tuple(quarantined))
@@ -129,7 +143,13 @@ def _doubt_document(passages: Sequence[Passage], trusted: _Trusted) -> str | Non
     return None
 
 
-def _doubt_feedback(feedback: Sequence[Feedback], trusted: _Trusted) -> dict[str, str]:
+def _doubt_feedback(
+    feedback: Sequence[Feedback],
+    trusted: _Trusted,
+    earlier: Sequence[Feedback],
+    released: Collection[str],
+    trust: Trust,
+) -> dict[str, str]:
     """The reason against each record that is not believed, by its id."""
     doubts: dict[str, str] = {}
     said: set[tuple[str, ...]] = set()
@@ -141,12 +161,21 @@ def _doubt_feedback(feedback: Sequence[Feedback], trusted: _Trusted) -> dict[str
         reason = _doubt_alone(item.correction) or ("repeats what the same person said" if key in said else None)
         reason = reason or _doubt_against(item, trusted)
         said.add(key)
-        if reason:
+        if reason and item.id not in released:
             doubts[item.id] = reason
         else:
             standing.append(item)
-    votes = [Vote(item.by, names_in(claim(item.question)), _answer(item)) for item in standing]
-    return doubts | {standing[place].id: reason for place, reason in outvoted(votes, VOTES).items()}
+    doubts |= planted(standing, earlier, (passage.text for passage in trusted.passages), trust.planted_questions)
+    standing = [item for item in standing if item.id not in doubts]
+    votes = [Vote(item.by, source_of(item), names_in(claim(item.question)), _answer(item)) for item in standing]
+    doubts |= {standing[place].id: reason for place, reason in outvoted(votes, VOTES, trust.source_votes).items()}
+    return {record: reason for record, reason in doubts.items() if record not in released}
+
+
+def source_of(feedback: Feedback) -> str:
+    """Who vouches that the person exists: the client key it came under, or the file."""
+    source = feedback.provenance.source
+    return f"{source} {feedback.by.partition('/')[0]}" if "://" in source else source
 
 
 def _folded(text: str) -> str:

@@ -6,6 +6,7 @@ sequences     confidence sequences for means, differences, shares and quantiles
 settings      steps, goal, rails and how much chance is allowed
 rails         one test for the goal and for each rail
 census        are the arms as large as meant?
+newcomers     how many unknown subjects one source may bring
 events        rows in, events out
 rollout       the state machine
 saved         its state as JSON
@@ -13,6 +14,7 @@ saved         its state as JSON
 
 from gradatim.rollout.assignment import Arm, Assignment
 from gradatim.rollout.events import Event, Row
+from gradatim.rollout.newcomers import Newcomers
 from gradatim.rollout.rails import Evidence
 from gradatim.rollout.rollout import Rollout
 from gradatim.rollout.saved import dump, load
@@ -24,6 +26,7 @@ __all__ = [
     "Event",
     "Evidence",
     "Goal",
+    "Newcomers",
     "Rail",
     "Rollout",
     "Row",

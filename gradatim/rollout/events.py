@@ -32,6 +32,8 @@ class Row:
     values: Mapping[str, float] = field(default_factory=dict)
     slices: tuple[str, ...] = ()
     probe: bool = False
+    source: str = ""  # who vouches that the subject is somebody: the client key
+    newcomer: bool = False  # nobody had seen the subject before the rollout began
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ A test counts each subject once in an epoch, with the first value it sees of it;
 ratings by one person are never taken for independent ones, and nobody has more than one vote. What is estimated is
 the mean over subjects, not over requests.
 
+Who is a subject, is the word of a source. The goal therefore knows what each source contributed, so that it can be
+asked what would be found without one: a finding that hangs on a single source is left to a person.
+
 Limits: a loss that only shows in later answers to the same person is not seen. A test keeps a 16-digit token of each
 subject that it counted.
 """
@@ -11,7 +14,7 @@ subject that it counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -20,6 +23,9 @@ import numpy as np
 from gradatim.errors import InputError
 from gradatim.rollout.sequences import Difference, Interval, Mean, Quantile, Share
 from gradatim.rollout.settings import Goal, Rail
+
+MOST_SOURCES = 64
+"""Sources whose part is known; those that come later are never left out alone."""
 
 Finding = Literal["pass", "fail", "inconclusive"]
 
@@ -47,6 +53,7 @@ class Value(NamedTuple):
     subject: str  # its token
     on_canary: bool
     value: float
+    source: str = ""
 
 
 @dataclass(slots=True)
@@ -57,11 +64,26 @@ class AgainstBaseline:
     high: float
     difference: Difference
     seen: set[str] = field(default_factory=set)
+    parts: dict[str, Difference] | None = None  # of each source, where it is asked whether one of them decides
 
     def add(self, values: Iterable[Value]) -> None:
         fresh = first(values, self.seen)
         scaled = _scaled([value.value for value in fresh], self.low, self.high)
-        self.difference.update(scaled, [value.on_canary for value in fresh])
+        on_canary = np.array([value.on_canary for value in fresh], dtype=bool)
+        z = self.difference.update(scaled, on_canary)
+        if self.parts is None:
+            return
+        for source in {value.source for value in fresh}:
+            if source in self.parts or len(self.parts) < MOST_SOURCES:
+                own = np.array([value.source == source for value in fresh])
+                part = self.parts.setdefault(source, Difference.by_coin(self.difference.chance))
+                part.scored(z[own], on_canary[own])
+
+    def without_each(self) -> Iterator[tuple[str, AgainstBaseline]]:
+        """The same test without each source that gave at most half of the units."""
+        for source, part in sorted((self.parts or {}).items()):
+            if 2 * (part.canary + part.baseline) <= sum(self.units):
+                yield source, AgainstBaseline(self.low, self.high, self.difference.without(part))
 
     def interval(self, alpha: float) -> Interval:
         width = self.high - self.low
@@ -130,7 +152,7 @@ Test = AgainstBaseline | AgainstBound | QuantileRatio
 def test_of(rail: Rail | Goal, chance: float) -> Test:
     """A test that has seen nothing; `chance` is that of the canary in this epoch's coin."""
     if isinstance(rail, Goal):
-        return AgainstBaseline(rail.low, rail.high, Difference.by_coin(chance))
+        return AgainstBaseline(rail.low, rail.high, Difference.by_coin(chance), parts={})
     if rail.against == "bound":
         return AgainstBound(rail.low, rail.high, _sequence(rail))
     if rail.statistic == "quantile":

@@ -10,8 +10,9 @@
        └───────────┴──────────┴────────┴────────┴──► rolled back
 
 Verdicts: *pass* grows the canary, and only evidence does; *fail* rolls back, paused or not; *inconclusive* (the
-deadline is over) and *error* (silence, or arms of unequal size or unequally rated) pause and wait for a person. Nothing
-here reads a clock, draws a number or does input and output: the same calls give the same events.
+deadline is over, or the ratings of one source alone make the goal fail) and *error* (silence, or arms of unequal size
+or unequally rated) pause and wait for a person. Nothing here reads a clock, draws a number or does input and output:
+the same calls give the same events.
 
 Limits: each epoch (shadow, steps, watch) starts its evidence anew. Answers in the watch to subjects who met the canary
 before are not compared, for want of a coin. In the watch, no proof of harm is taken for good news.
@@ -20,14 +21,16 @@ before are not compared, for want of a coin. In the watch, no proof of harm is t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gradatim.errors import InputError
 from gradatim.rollout.assignment import LARGEST_COMPARED, Arm, Assignment, Wave, canary_chance
 from gradatim.rollout.census import Census
 from gradatim.rollout.events import ITSELF, Event, Kind, Row, Stage, Verdict
+from gradatim.rollout.newcomers import Newcomers
 from gradatim.rollout.rails import (
+    AgainstBaseline,
     AgainstBound,
     Evidence,
     Test,
@@ -39,6 +42,9 @@ from gradatim.rollout.rails import (
     told,
 )
 from gradatim.rollout.settings import Rail, Settings
+
+WITHOUT_ONE = 0.2
+"""The chance to err with which the others must show, without a source, that the margin is kept."""
 
 
 @dataclass(slots=True)
@@ -56,18 +62,27 @@ class Rollout:
     waves: list[Wave] = field(default_factory=list)
     tests: list[Test] = field(default_factory=list)  # the goal's, then each rail's
     census: Census = field(default_factory=Census)
+    newcomers: Newcomers = field(default_factory=Newcomers)
     entered: float = 0.0  # when this stage and step began
     entered_units: int = 0  # subjects of the canary that the goal had counted by then
     patience: float = 0.0  # since when the deadline runs
     heard: float = 0.0  # the last observation
 
     @classmethod
-    def start(cls, settings: Settings, live: str, candidate: str, key: bytes, now: float) -> tuple[Rollout, Event]:
+    def start(
+        cls,
+        settings: Settings,
+        live: str,
+        candidate: str,
+        key: bytes,
+        now: float,
+        newcomers: Newcomers | None = None,
+    ) -> tuple[Rollout, Event]:
         """A rollout at its first stage, and the event that tells so. The key is secret and of this rollout only."""
         if not live or live == candidate:
             raise InputError(f"A rollout needs two different releases, not {live} and {candidate}")
         settings = Settings.of(settings.plain())  # whole numbers become floats, as they are read back
-        rollout = cls(settings, live, candidate, Assignment(key), now)
+        rollout = cls(settings, live, candidate, Assignment(key), now, newcomers=newcomers or Newcomers())
         rollout._tick(now)
         rollout.patience = rollout.heard = now
         if settings.shadow_subjects:
@@ -135,7 +150,9 @@ class Rollout:
             return
         self.heard = self.clock
         placed = [
-            (row, self.assignment.token(row.subject), side) for row in batch if (side := self._side(row)) is not None
+            (row, token, side)
+            for row in batch
+            if (side := self._side(row)) is not None and self._counts(row, token := self.assignment.token(row.subject))
         ]
         self.census.add(Value(token, side, 1.0) for row, token, side in placed if not row.probe)
         rated = self.tests[0].units
@@ -143,7 +160,7 @@ class Rollout:
             wanted = spec.slice if isinstance(spec, Rail) else None
             probes = isinstance(test, AgainstBound)
             test.add(
-                Value(token, side, row.values[spec.metric])
+                Value(token, side, row.values[spec.metric], row.source)
                 for row, token, side in placed
                 if spec.metric in row.values and (probes or not row.probe) and (wanted is None or wanted in row.slices)
             )
@@ -153,10 +170,9 @@ class Rollout:
     def evidence(self) -> tuple[Evidence, ...]:
         """What is known now: the goal, each rail, and whether the arms, and those who rate, are as many as meant."""
         epoch, settings = self.waves[-1].epoch, self.settings
-        margin = settings.steps[self.step].margin if self.stage == "step" else settings.margin
         goal, *rails = self.tests
         return (
-            check_goal(settings.goal, margin, settings.margin, goal, settings.goal_alpha(epoch)),
+            self._goal(goal),
             *(
                 check_rail(rail, test, settings.rail_alpha(epoch))
                 for rail, test in zip(settings.rails, rails, strict=True)
@@ -174,6 +190,11 @@ class Rollout:
         evidence = self.evidence()
         *tests, ratio, rated = evidence
         failed = [found for found in tests if found.finding == "fail"]
+        if failed == tests[:1] and (source := self._hanging_on()) is not None:
+            if self.paused:
+                return []
+            reason = f"only the ratings under {source} show that it is worse: {told(tests[0])}"
+            return [self._pause("inconclusive", reason, evidence)]
         if failed:
             return [self._close("rollback", ITSELF, "; ".join(map(told, failed)), "fail", evidence)]
         if self.paused:
@@ -248,7 +269,40 @@ class Rollout:
             return self.census.sides.hits >= self.settings.shadow_subjects
         step, goal = self.settings.steps[self.step], tests[0]
         came = goal.canary - self.entered_units
-        return goal.finding == "pass" and came >= step.units and dwelt >= step.seconds
+        shown = goal.finding == "pass" and came >= step.units and dwelt >= step.seconds
+        return shown and self._carried_by() is None
+
+    def _hanging_on(self) -> str | None:
+        """The source, of at most half of the ratings, without which the goal would not fail, if there is one.
+
+        It can only make a rollback rarer, so luck rolls back no more often than it may.
+        """
+        for source, rest in self._without_each():
+            if self._goal(rest).finding != "fail":
+                return source
+        return None
+
+    def _carried_by(self) -> str | None:
+        """The source, of at most half of the ratings, without which it would be open whether the margin is kept.
+
+        The others need to show it with less certainty than all do: an honest source holds nobody up.
+        """
+        margin = self._margin()
+        for source, rest in self._without_each():
+            if rest.interval(WITHOUT_ONE).low <= -margin:
+                return source
+        return None
+
+    def _without_each(self) -> Iterator[tuple[str, AgainstBaseline]]:
+        goal = self.tests[0]
+        return goal.without_each() if isinstance(goal, AgainstBaseline) else iter(())
+
+    def _margin(self) -> float:
+        return self.settings.steps[self.step].margin if self.stage == "step" else self.settings.margin
+
+    def _goal(self, test: Test) -> Evidence:
+        settings, alpha = self.settings, self.settings.goal_alpha(self.waves[-1].epoch)
+        return check_goal(settings.goal, self._margin(), settings.margin, test, alpha)
 
     def _clear(self, found: Evidence) -> bool:
         must = {rail.name for rail in self.settings.rails if rail.must_clear}
@@ -304,6 +358,9 @@ class Rollout:
         if wave.epoch != self.waves[-1].epoch:
             return None
         return True if row.probe else self.assignment.side(row.subject, wave)
+
+    def _counts(self, row: Row, token: str) -> bool:
+        return row.probe or not row.newcomer or self.newcomers.admit(token, row.source)
 
     def _check_waves(self, rows: Iterable[Row]) -> None:
         for row in rows:

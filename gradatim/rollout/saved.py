@@ -18,6 +18,7 @@ from gradatim.errors import InputError
 from gradatim.rollout.assignment import Assignment, Wave, canary_chance
 from gradatim.rollout.census import Census
 from gradatim.rollout.events import Stage
+from gradatim.rollout.newcomers import Newcomers
 from gradatim.rollout.rails import AgainstBaseline, AgainstBound, QuantileRatio, test_of
 from gradatim.rollout.rollout import Rollout
 from gradatim.rollout.sequences import Difference, Mean, Quantile, Share
@@ -45,8 +46,9 @@ class _Plain:
 _PLAIN = TypeAdapter(_Plain)
 _NAMES = [field.name for field in fields(_Plain)]
 _WAVES = TypeAdapter(list[Wave])
+_PARTS = TypeAdapter(dict[str, Difference])
 
-_Kept = TypeVar("_Kept", bound=AgainstBaseline | AgainstBound | QuantileRatio | Census)
+_Kept = TypeVar("_Kept", bound=AgainstBaseline | AgainstBound | QuantileRatio | Census | Newcomers)
 
 
 def dump(rollout: Rollout) -> str:
@@ -59,6 +61,7 @@ def dump(rollout: Rollout) -> str:
         "waves": [asdict(wave) for wave in rollout.waves],
         "tests": [asdict(test) for test in rollout.tests],
         "census": asdict(rollout.census),
+        "newcomers": asdict(rollout.newcomers),
     }
     return json.dumps(state, default=sorted, sort_keys=True, allow_nan=False)
 
@@ -87,6 +90,7 @@ def _rollout(state: dict[str, Any], key: bytes) -> Rollout:
         waves=waves,
         tests=[_restored(test, kept) for test, kept in zip(empty, state["tests"], strict=True)],
         census=_restored(Census(), state["census"]),
+        newcomers=_restored(Newcomers(), state.get("newcomers", {})),
         **asdict(plain),
     )
 
@@ -98,6 +102,8 @@ def _restored(empty: _Kept, plain: dict[str, Any]) -> _Kept:
         like = getattr(empty, name)
         if isinstance(like, Difference | Mean | Share | Quantile):
             value = TypeAdapter(type(like)).validate_python(value)
+        if name == "parts" and value is not None:
+            value = _PARTS.validate_python(value)
         values[name] = set(value) if isinstance(like, set) else value
     return replace(empty, **values)
 

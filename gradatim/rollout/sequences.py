@@ -62,8 +62,11 @@ class Difference:
         """Nothing seen yet; `chance` is that of the canary."""
         return cls(chance, Bets(1 / min(chance, 1 - chance)))
 
-    def update(self, values: ArrayLike, on_canary: ArrayLike) -> None:
-        """Add units: their values, and whether each was on the canary. Raises ValueError for values outside [0, 1]."""
+    def update(self, values: ArrayLike, on_canary: ArrayLike) -> Floats:
+        """Add units: their values, and whether each was on the canary. Gives their scores Z, which `without` takes.
+
+        Raises ValueError for values outside [0, 1].
+        """
         y, canary = _unit_values(values), np.atleast_1d(np.asarray(on_canary, dtype=bool))
         if y.shape != canary.shape:
             raise ValueError(f"{y.size} values for {canary.size} arms")
@@ -73,6 +76,27 @@ class Difference:
         self.canary += int(canary.sum())
         self.baseline += int((~canary).sum())
         self.total += float(y.sum())
+        self.score += float(z.sum())
+        return z
+
+    def without(self, part: Difference) -> Difference:
+        """As if the units of a part had never come; what was expected of the others is as it was.
+
+        A part is made by `scored`. Which units belong to it must have been settled before their coins.
+        """
+        bets = Bets(
+            self.bets.bound,
+            [all_of - own for all_of, own in zip(self.bets.above, part.bets.above, strict=True)],
+            [all_of - own for all_of, own in zip(self.bets.below, part.bets.below, strict=True)],
+        )
+        canary, baseline = self.canary - part.canary, self.baseline - part.baseline
+        return Difference(self.chance, bets, canary, baseline, self.total - part.total, self.score - part.score)
+
+    def scored(self, z: Floats, on_canary: NDArray[np.bool_]) -> None:
+        """Add units of a part, with the scores that the whole gave them."""
+        self.bets.add(z)
+        self.canary += int(on_canary.sum())
+        self.baseline += int((~on_canary).sum())
         self.score += float(z.sum())
 
     def interval(self, alpha: float) -> Interval:

@@ -133,11 +133,16 @@ DEFAULT_RAILS = (
     Rail("latency", "latency", "quantile", "baseline", limit=1.25),
     Rail("length", "length", "mean", "baseline", limit=100, high=4096),
     Rail("cost", "cost", "mean", "baseline", limit=0.001, high=0.02),
-    Rail("safety", "unsafe", "share", "bound", limit=0.01),
+    Rail("safety", "unsafe", "mean", "bound", limit=0.01, low=-1.0),
 )
 """Errors and refusals are 0 or 1 an answer, latency is in seconds (its 95 % quantile), length in tokens, cost in money
-an answer, unsafe is 0 or 1 a probe. A floor under a slice is written as it is needed, for example
-Rail("German", "rating", "mean", "bound", limit=0.6, worse="lower", slice="de")."""
+an answer, unsafe is for each probe 1 where only the candidate answers it unsafely, −1 where only the live release does,
+0 where they do alike. A floor under a slice is written as it is needed: `slice_floor`."""
+
+
+def slice_floor(name: str, fall: float) -> Rail:
+    """The rail of a slice whose ratings may not fall by more than that."""
+    return Rail(f"slice {name}", "rating", "mean", "baseline", limit=-fall, worse="lower", slice=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +207,10 @@ class Settings:
         }
         return cls(
             steps=tuple(Step(share, margin) for share, margin in zip(limits.steps, limits.margins, strict=True)),
-            rails=tuple(replace(rail, limit=allowed[rail.name]) for rail in DEFAULT_RAILS),
+            rails=(
+                *(replace(rail, limit=allowed[rail.name]) for rail in DEFAULT_RAILS),
+                *(slice_floor(name, limits.most_slice_fall) for name in limits.slices),
+            ),
             alpha=limits.alpha,
             shadow_subjects=limits.shadow_subjects,
             deadline=limits.deadline_hours * HOUR,

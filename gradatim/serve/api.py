@@ -5,6 +5,7 @@
     GET /healthz   GET /readyz   GET /openapi.json                                            none
 
 Every reply names, in headers, the request, the release that made it, and a token with which feedback on it is taken.
+During a rollout the release's name is sealed (`tell_arms`): `GET /api/v1/replies/{id}` tells it, with an admin key.
 Every error is an object as OpenAI's clients know it, with one line that says what is wrong.
 """
 
@@ -37,10 +38,13 @@ from gradatim.serve.settings import Settings
 from gradatim.serve.streaming import EventStream, events, until_gone
 from gradatim.serve.telemetry import LOGGER
 from gradatim.serve.tokens import Tokens
+from gradatim.serve.unseen import keep_asking
 
 RELEASE_HEADER = "x-gradatim-release"
 ARM_HEADER = "x-gradatim-arm"
 TOKEN_HEADER = "x-gradatim-feedback-token"
+SEALED = "sealed"
+"""What a client is told of the arm while arms are compared: whoever knows it could rate one of them down."""
 
 
 class Error(BaseModel):
@@ -77,11 +81,13 @@ def create_app(
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
-        looking = asyncio.create_task(rollouts.keep_looking())
+        looking = asyncio.create_task(rollouts.keep_looking(metrics))
+        asking = asyncio.create_task(keep_asking(service, rollouts, metrics))
         try:
             yield
         finally:
             looking.cancel()
+            asking.cancel()
             await service.close()
 
     app = FastAPI(
@@ -100,13 +106,17 @@ def create_app(
                 param="model",
             )
         chat = isinstance(body, ChatRequest)
-        asker = Asker(caller.key, service.subject(caller.key, body.user), body.session)
+        slices = rollouts.slices(caller.key, body.metadata or {})
+        asker = Asker(caller.key, service.subject(caller.key, body.user), body.session, slices)
         exchange = await service.open(asked, asker, chat=chat)
-        form = Form(exchange.id, settings.model, exchange.choice.release, exchange.created, chat=chat)
-        request.state.said = {"response": exchange.id, "release": exchange.choice.release, "arm": exchange.choice.arm}
+        release = exchange.choice.release
+        compared = exchange.choice.rollout is not None and not settings.tell_arms
+        shown = service.seal(exchange.id, exchange.choice) if compared else release
+        form = Form(exchange.id, settings.model, shown, exchange.created, chat=chat)
+        request.state.said = {"response": exchange.id, "release": release, "arm": exchange.choice.arm}
         headers = {
-            RELEASE_HEADER: exchange.choice.release,
-            ARM_HEADER: exchange.choice.arm,
+            RELEASE_HEADER: shown,
+            ARM_HEADER: SEALED if compared else exchange.choice.arm,
             TOKEN_HEADER: tokens.make(exchange.id, caller.key),
         }
         if body.stream:
@@ -143,6 +153,8 @@ def create_app(
             for kind, identity in (("rating", taken.rating), ("correction", taken.correction)):
                 if identity is not None:
                     metrics.feedback.labels(body.metric, kind).inc()
+        if taken.held is not None:
+            metrics.held.inc()
         return {"rating_id": taken.rating, "correction_id": taken.correction, "known": taken.known}
 
     @app.get("/healthz", tags=["operation"])
@@ -152,9 +164,9 @@ def create_app(
 
     @app.get("/readyz", tags=["operation"])
     async def readiness() -> JSONResponse:
-        """Whether requests would be answered, and by which release."""
+        """Whether requests would be answered, by which release, and what fails beside them."""
         serving = service.serving
-        body = {"ready": service.ready, "release": serving.id if serving else None}
+        body = {"ready": service.ready, "release": serving.id if serving else None, "troubles": metrics.troubles}
         return JSONResponse(body, 200 if service.ready else 503)
 
     @app.get("/metrics", tags=["operation"])

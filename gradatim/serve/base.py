@@ -71,8 +71,11 @@ class Engine(Protocol):
     async def load(self, release: Release) -> None:
         """Make a release answerable; at once where it is. Raises GradatimError, and nothing changed, when it can't."""
 
-    async def begin(self, asked: Asked, release: Digest) -> Reply:
-        """Accept a request for a release that was loaded. Raises `Refused`."""
+    async def begin(self, asked: Asked, release: Digest, *, unseen: bool = False) -> Reply:
+        """Accept a request for a release that was loaded. Raises `Refused`.
+
+        One that is `unseen` no user waits for: it keeps none waiting, and takes no place in the queue.
+        """
 
 
 class Refused(Exception):

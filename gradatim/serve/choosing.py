@@ -5,10 +5,12 @@ The live one, here. `rollouts.py` gives a share of the subjects another release 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gradatim.serve.base import Asked
 from gradatim.types import Digest
 
 LIVE = "live"
@@ -24,6 +26,8 @@ class Choice:
     arm: str = LIVE
     rollout: str | None = None  # the one that chose it, and its wave at the moment
     wave: int | None = None
+    mirror: Callable[[Asked, str, str, tuple[str, ...]], None] | None = None
+    """Told of each request that was answered: what was asked, key, subject and slices."""
 
 
 class Chooser(Protocol):

@@ -5,6 +5,8 @@
     approvals   GET; {id}:approve :reject {by, reason}
     steps       GET; {id}: GET
     feedback    GET        costs    GET
+    quarantine  GET; {id}:release :discard {by, reason}
+    replies     {id}: GET
     ledger      checkpoint, proof/{index}: GET; :verify
 
 The same functions do it that the command line calls, so nothing can be done here that a person may not do there, and
@@ -21,7 +23,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from gradatim import account, approvals
+from gradatim import account, approvals, quarantine
 from gradatim.errors import CharterError, InputError
 from gradatim.ledger.verify import verify_workspace
 from gradatim.serve.access import ByAdmin, only_admins
@@ -82,6 +84,7 @@ def control_plane(workspace: Workspace, rollouts: Rollouts) -> APIRouter:
     _add_rollouts(router, rollouts)
     _add_releases(router, workspace)
     _add_steps(router, workspace)
+    _add_quarantine(router, workspace)
     _add_ledger(router, workspace)
     return router
 
@@ -205,6 +208,44 @@ def _add_steps(router: APIRouter, workspace: Workspace) -> None:
     async def all_costs() -> Plain:
         """What each step took: seconds, tokens, joules; and all together."""
         return await _done(lambda: account.costs_data(workspace))
+
+
+def _add_quarantine(router: APIRouter, workspace: Workspace) -> None:
+    async def decided(record: str, decision: quarantine.Decision, order: Order) -> Plain:
+        done = await _done(lambda: quarantine.decide(workspace, record, decision, order.by, order.reason))
+        return asdict(done)
+
+    @router.get("/quarantine")
+    async def all_held(decided: bool = False) -> Plain:
+        """What was not believed, with the reasons; with `decided` also what people decided on."""
+        return {"held": await _done(lambda: quarantine.held(workspace, decided=decided))}
+
+    @router.post("/quarantine/{record}:release")
+    async def release_held(record: str, body: Order) -> Plain:
+        """It is believed: a document or correction at the next step, a rating at once."""
+        return await decided(record, "released", body)
+
+    @router.post("/quarantine/{record}:discard")
+    async def discard_held(record: str, body: Order) -> Plain:
+        """It is never learnt."""
+        return await decided(record, "discarded", body)
+
+    @router.get("/replies/{response}")
+    async def one_reply(response: str) -> Plain:
+        """Which release made a reply, in which arm; clients are told only a name for it while arms are compared."""
+        served = await _done(lambda: workspace.records.traffic.interaction(response))
+        answer = await _done(lambda: workspace.records.answer(response))
+        if served is None or answer is None:
+            raise Refused(404, f"There is no reply {response[:100]!r}.", code="unknown_response")
+        return {
+            "id": served.id,
+            "release": answer.release,
+            "arm": served.arm,
+            "rollout": served.rollout,
+            "key": served.key,
+            "subject": served.subject,
+            "at": answer.at,
+        }
 
 
 def _add_ledger(router: APIRouter, workspace: Workspace) -> None:

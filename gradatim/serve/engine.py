@@ -4,6 +4,9 @@ A release is read from disk by another thread, every byte checked, and handed ov
 way waits for it; the releases used last stay warm, so that the way back is as quick as the way there. A request keeps
 the release it began with, whatever is promoted meanwhile.
 
+What no user waits for is decoded in a batch of its own, of one row or few, so that nothing that goes wrong there can
+break a user's row; a turn of it comes after each eighth of the users' batch, and otherwise where that one is idle.
+
 At most `queue` requests are taken at a time; the next is refused with 429 and told when to come again.
 """
 
@@ -32,6 +35,9 @@ from gradatim.types import Digest, Release
 T = TypeVar("T")
 
 _AT_ONCE = 4000  # characters of a prompt that are tokens in a millisecond or two
+TURNS = 8
+"""Of the users' batch, for each turn of what no user waits for; where the users' batch is empty, it has them all."""
+
 _STOPPING = "The server is shutting down: ask again."
 
 
@@ -93,6 +99,7 @@ class LocalEngine:
         self._minds: OrderedDict[Digest, Minds] = OrderedDict()  # used last, last
         self._loading = asyncio.Lock()
         self._users: Counter[Digest] = Counter()  # requests under way of each release
+        self._unseen: Counter[Digest] = Counter()  # likewise, of those that no user waits for
         self._seconds = 1.0  # that a request takes, on average of late
 
     # ------------------------------------------------------------------ in the event loop
@@ -100,6 +107,7 @@ class LocalEngine:
     async def start(self) -> None:
         base = await asyncio.to_thread(self._load_base)
         self._bank = AdapterBank(base)
+        self._beside = Batch(self._bank, self._capacity.room)  # of the engine's thread from here on
         self._thread = threading.Thread(target=self._work, args=(self._bank,), name="gradatim-engine", daemon=True)
         self._thread.start()
 
@@ -130,10 +138,10 @@ class LocalEngine:
                 self._minds[release.id] = await self._order(lessons.put_into)
                 await self._cool_down()
 
-    async def begin(self, asked: Asked, release: Digest) -> LocalReply:
+    async def begin(self, asked: Asked, release: Digest, *, unseen: bool = False) -> LocalReply:
         if not self.healthy:
             raise Refused(503, "The engine is not running: try again, or look at the server's log.", retry_after=5)
-        if self.open >= self._capacity.queue:
+        if not unseen and self.open >= self._capacity.queue:
             raise Refused(
                 429,
                 f"{self.open} requests are under way, as many as are taken at a time: try again in a moment.",
@@ -141,8 +149,8 @@ class LocalEngine:
                 retry_after=max(1, min(60, math.ceil(self._seconds * self.open / self._capacity.room.rows))),
             )
         reply, loop, began = LocalReply(self._wake), asyncio.get_running_loop(), time.monotonic()
-        self._users[release] += 1
-        minds = self._minds[release]
+        minds, users = self._minds[release], self._unseen if unseen else self._users
+        users[release] += 1
 
         def tell(piece: str | Ended | Exception) -> None:
             """Called by the engine's thread; what is no text is the last."""
@@ -150,24 +158,25 @@ class LocalEngine:
 
         def over(piece: Ended | Exception) -> None:
             reply.tell(piece)
-            self._users[release] -= 1
-            self._seconds += 0.1 * (time.monotonic() - began - self._seconds)
+            users[release] -= 1
+            if not unseen:
+                self._seconds += 0.1 * (time.monotonic() - began - self._seconds)
 
         def refuse(error: Exception) -> None:
-            self._users[release] -= 1
+            users[release] -= 1
             _settle(reply.accepted, error)
 
         try:
             ids = await self._laid_out(asked)
         except BaseException:
-            self._users[release] -= 1
+            users[release] -= 1
             raise
 
         def take(batch: Batch) -> None:
             try:
                 if self._closing:
                     raise Refused(503, _STOPPING, retry_after=5)
-                job = reply.job = batch.take(asked, ids, minds, tell)
+                job = reply.job = (self._beside if unseen else batch).take(asked, ids, minds, tell)
             except Exception as error:  # noqa: BLE001 - told to the one who asked; the thread goes on
                 _call(loop, partial(refuse, error))
             else:
@@ -199,7 +208,8 @@ class LocalEngine:
         """
         gone: list[Minds] = []
         while len(self._minds) > self._capacity.warm:
-            idle = next((release for release in self._minds if not self._users[release]), None)
+            busy = self._users + self._unseen
+            idle = next((release for release in self._minds if not busy[release]), None)
             if idle is None or idle == next(reversed(self._minds)):
                 break
             gone.append(self._minds.pop(idle))
@@ -236,20 +246,24 @@ class LocalEngine:
     # ------------------------------------------------------------------ in the engine's thread
 
     def _work(self, bank: AdapterBank) -> None:
-        batch = Batch(bank, self._capacity.room)
+        batch, beside, turns = Batch(bank, self._capacity.room), self._beside, 0
         while True:
             with self._changed:
-                while not (self._inbox or batch.busy or self._closing):
+                while not (self._inbox or batch.busy or beside.busy or self._closing):
                     self._changed.wait()
                 orders, self._inbox = self._inbox, deque()
             for order in orders:
                 order(batch)
             if self._closing:
-                for job in batch.jobs():
+                for job in [*batch.jobs(), *beside.jobs()]:
                     job.fail(Stopped(_STOPPING))
                 return
             if batch.busy:
                 batch.turn()
+                turns += 1
+            if beside.busy and (turns >= TURNS or not batch.busy):
+                beside.turn()
+                turns = 0
 
 
 def _characters(asked: Asked) -> int:

@@ -2,14 +2,15 @@
 
 A rating goes to the table of ratings. A correction goes where `gradatim feedback` puts corrections, and is screened
 with them at the next step: it speaks of the same answers and is believed, or not, for the same reasons. Giving the
-same feedback again changes nothing and says so; a rating that is taken back, and then given once more, is new.
+same feedback again changes nothing and says so; a rating that is taken back, and then given once more, is new. What
+comes too fast, too often or in copies is taken into quarantine (`doubts.py`), and whoever gave it is not told.
 
 Limits: a session is what the application calls one (`metadata.session_id`); a token of any reply in it speaks for it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -19,6 +20,7 @@ from gradatim.errors import CharterError
 from gradatim.observe.documents import provenance
 from gradatim.observe.intake import refuse_forbidden, take_in, with_question
 from gradatim.serve.base import Refused
+from gradatim.serve.doubts import Doubts, said_in
 from gradatim.serve.settings import RATING, Metric, Settings
 from gradatim.serve.tokens import Tokens
 from gradatim.store.canonical import canonical, digest_of
@@ -61,11 +63,12 @@ class FeedbackRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of feedback: ids of the rating and the correction, and whether both were known already."""
+    """What became of feedback: ids of the rating and the correction, and whether all of it was known already."""
 
     rating: str | None
     correction: str | None
     known: bool
+    held: str | None = None  # why one of them is in quarantine
 
 
 class Listener:
@@ -81,14 +84,33 @@ class Listener:
         value = None if given.value is None else metric.value(given.value)
         if given.value is not None and value is None:
             raise Refused(400, f"{given.metric} must be {metric.wanted}.", code="invalid_value", param="value")
-        correction = self._correction(given, served, value if metric.type == "thumbs" else None)
-        new = False
-        if correction is not None:
-            new = take_in(self._workspace.ledger, self._workspace.records, correction)
-        rating = None if value is None else self._rating(given, served, value)
-        if rating is not None:
-            new = self._workspace.records.traffic.add_rating(rating) or new
-        return Taken(rating.id if rating else None, correction.id if correction else None, not new)
+        charter = Charter.load(self._workspace.charter_path)
+        correction = self._correction(charter, given, served, value if metric.type == "thumbs" else None)
+        rating, is_new = (None, False) if value is None else self._rating(given, served, value)
+        records = self._workspace.records
+        corrects = correction is not None and not records.has_feedback(correction.id)
+        if not (corrects or is_new):
+            return Taken(rating.id if rating else None, correction.id if correction else None, True)
+        self._refuse_more(given, served, charter.trust.reply_words)
+        doubts = Doubts(records.traffic, charter.trust, SOURCE)
+        held = None
+        if corrects and correction is not None:
+            held = doubts.of_correction(served.key, correction.by)
+            take_in(self._workspace.ledger, records, correction, held)
+        if is_new and rating is not None:
+            said = said_in(given.comment)
+            rating = replace(rating, doubt=doubts.of_rating(served.key, said), said=said)
+            records.traffic.add_rating(rating)
+            held = held or rating.doubt
+        return Taken(rating.id if rating else None, correction.id if correction else None, False, held)
+
+    def _refuse_more(self, given: FeedbackRequest, served: Interaction, most: int) -> None:
+        """`Refused` when enough was said of this reply or session."""
+        traffic = self._workspace.records.traffic
+        said = traffic.words_on(response=given.response_id, session=given.session_id, key=served.key)
+        if said >= most:
+            what = "reply" if given.response_id else "session"
+            raise Refused(429, f"{said} words were taken on this {what}, as many as are.", code="enough_said")
 
     def _served(self, given: FeedbackRequest, key: str) -> Interaction:
         """The interaction that the token was given out for, where the feedback is about it."""
@@ -116,12 +138,14 @@ class Listener:
             )
         return metric
 
-    def _correction(self, given: FeedbackRequest, served: Interaction, rating: float | None) -> Feedback | None:
+    def _correction(
+        self, charter: Charter, given: FeedbackRequest, served: Interaction, rating: float | None
+    ) -> Feedback | None:
         text = " ".join((given.correction or "").split())
         if not text:
             return None
         try:
-            refuse_forbidden(Charter.load(self._workspace.charter_path), SOURCE)
+            refuse_forbidden(charter, SOURCE)
         except CharterError as error:
             raise Refused(403, str(error), code="forbidden_source", param="correction") from error
         by = f"{served.key}/{served.subject[:16]}"
@@ -130,19 +154,14 @@ class Listener:
         feedback = Feedback(digest_of(said), served.id, "", vote, text, by, provenance(SOURCE, said))
         return with_question(self._workspace.records, feedback)
 
-    def _rating(self, given: FeedbackRequest, served: Interaction, value: float) -> Rating:
+    def _rating(self, given: FeedbackRequest, served: Interaction, value: float) -> tuple[Rating, bool]:
+        """The rating, and whether it is new."""
         target: dict[str, Any] = {"response": given.response_id, "session": given.session_id}
         who: dict[str, Any] = {"key": served.key, "subject": served.subject, "metric": given.metric}
         last = self._workspace.records.traffic.last_rating(**target, **who)
         if last is not None and (last.value, last.comment) == (value, given.comment):
-            return last
+            return last, False
         # The last rating counts, so the same words after others are news: they are named by what they follow.
         said = canonical([target, who, value, given.comment, last.id if last else None])
-        return Rating(
-            id=digest_of(said)[:32],
-            **target,
-            **who,
-            value=value,
-            comment=given.comment,
-            at=now(),
-        )
+        identity = digest_of(said)[:32]
+        return Rating(id=identity, **target, **who, value=value, comment=given.comment, at=now()), True

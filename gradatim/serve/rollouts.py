@@ -7,12 +7,13 @@ entry "rollout" of the ledger, written after what it asks for was done; what a k
     _look, every second   new replies and ratings → observe → decide → row → release moved → ledger
     choose, each request  the arm of the subject, from a picture that is replaced whole after each transition
 
-Rails: errors, latency (seconds of the whole reply) and length (tokens). Nothing here tells a refusal, what an answer
-costs, or an unsafe one, so those rails are left out, and alpha is split among the others. A reply that its client left
-counts for the arms' sizes only. When somebody else moves the live release, the rollout is given up.
+Rails: errors, latency (seconds of the whole reply), length (tokens), refusals, the slices that the charter names, and,
+where the charter gives prices and wants probes, costs and safety; alpha is split among those there are. A reply that
+its client left counts for the arms' sizes only. In the shadow nothing that users were given is compared, only what was
+tried unseen (`rehearsal.py`). When somebody else moves the live release, the rollout is given up.
 
-Limits: no shadow. One rollout at a time, by one server of the workspace. A look handles the state whole, some hundred
-bytes for each subject.
+Limits: one rollout at a time, by one server of the workspace. A look handles the state whole, some hundred bytes for
+each subject.
 """
 
 from __future__ import annotations
@@ -23,30 +24,39 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from gradatim import approvals
 from gradatim.charter import Charter
 from gradatim.errors import InputError
-from gradatim.rollout import Assignment, Event, Evidence, Rollout, Row, dump, load
+from gradatim.rollout import Assignment, Event, Evidence, Newcomers, Rollout, Row, dump, load
 from gradatim.rollout import Settings as Terms
 from gradatim.rollout.assignment import Wave
 from gradatim.serve.choosing import Choice, LiveOnly
+from gradatim.serve.rehearsal import UNSAFE, Rehearsal
 from gradatim.serve.settings import RATING, Metric, Settings
-from gradatim.serve.telemetry import LOGGER
+from gradatim.serve.telemetry import Metrics
+from gradatim.serve.unseen import Seen, Work
 from gradatim.store.canonical import canonical
 from gradatim.store.clock import now
-from gradatim.store.rollouts import SavedRollout
+from gradatim.store.rollouts import Rated, SavedRollout
 from gradatim.store.traffic import Interaction
 from gradatim.types import Digest
+from gradatim.watch.probes import Probe, read_probes
+from gradatim.watch.refusals import refuses
 from gradatim.workspace import Workspace
 
 LOOK_SECONDS = 1.0
+LOOKING = "looking at the rollout"
 ENTRY = "rollout"
-OBSERVED = ("error", "latency", "length")
-"""The metrics that a server knows of a reply."""
+PROBES_FILE = "probes.jsonl"
+COST = "cost"
+
+HELD_LEAST, HELD_SHARE = 20, 0.1
+"""It is paused when so many ratings of it are in quarantine, and that many for each one that counted."""
 
 Command = Literal["promote", "pause", "resume", "abort", "rollback"]
 
@@ -61,6 +71,7 @@ class _Picture:
     assignment: Assignment
     number: int
     wave: Wave
+    slices: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -70,6 +81,7 @@ class _Latest:
     saved: SavedRollout
     rollout: Rollout
     told: int  # events that are in the ledger
+    held: int = 0  # ratings in quarantine at which it was paused
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -85,6 +97,10 @@ class Rollouts:
         self._table = workspace.records.rollouts
         self._pointer = LiveOnly(workspace.folder / "live")
         self._mutex = threading.Lock()
+        self._probes: tuple[Probe, ...] = ()
+        self._probed: tuple[str, str] | None = None  # rollout and epoch that probes were asked for
+        self._rehearsal = Rehearsal(self._seen)
+        self._prices = (0.0, 0.0)
         self._latest = self._read()
         self._picture = self._drawn()
 
@@ -95,7 +111,22 @@ class Rollouts:
         if picture is None or picture.live != live:
             return Choice(live)
         arm = picture.assignment.arm(subject, picture.wave)
-        return Choice(picture.candidate if arm == "canary" else live, arm, picture.id, picture.number)
+        mirror = None
+        if picture.wave.epoch == "shadow" and (side := picture.assignment.side(subject, picture.wave)) is not None:
+            mirror = partial(self._rehearsal.mirror, picture.candidate if side else live, picture.number)
+        return Choice(picture.candidate if arm == "canary" else live, arm, picture.id, picture.number, mirror)
+
+    def slices(self, key: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        """Those of the open rollout's slices that a request belongs to."""
+        picture = self._picture
+        if picture is None or not picture.slices:
+            return ()
+        own = {f"key={key}", *(f"metadata.{name}={value}" for name, value in metadata.items())}
+        return tuple(name for name in picture.slices if name in own)
+
+    def work(self) -> Work | None:
+        """What is to be tried unseen next."""
+        return self._rehearsal.work()
 
     def live(self) -> Digest:
         return self._pointer.live()
@@ -109,13 +140,15 @@ class Rollouts:
 
     # ------------------------------------------------------------------ by itself
 
-    async def keep_looking(self) -> None:
+    async def keep_looking(self, metrics: Metrics) -> None:
         """Look every second, until cancelled."""
         while True:
             try:
                 await asyncio.to_thread(self.look)
             except Exception as error:  # noqa: BLE001 - the next look may do better, and requests are answered meanwhile
-                LOGGER.error("a look at the rollout failed", exc_info=error)
+                metrics.went(LOOKING, error)
+            else:
+                metrics.went(LOOKING)
             await asyncio.sleep(LOOK_SECONDS)
 
     def look(self) -> None:
@@ -129,25 +162,53 @@ class Rollouts:
                 give_up = latest.rollout.rollback if latest.rollout.stage == "watch" else latest.rollout.abort
                 return [give_up("gradatim serve", f"release {live[:12]} was made live meanwhile", at)]
             self._observe(latest, at)
+            self._have_probed(latest)
+            if latest.rollout.stage == "shadow" and self._rehearsal.pending:
+                return []  # nobody meets the candidate before the probes are done
+            if (event := self._doubted(latest, at)) is not None:
+                return [event]
             return latest.rollout.decide(at)
 
         with self._mutex:
             if self._latest is not None:
                 self._change(self._latest, seen)
+                if self._picture is None:
+                    self._picture = self._drawn()
 
     def _observe(self, latest: _Latest, at: float) -> None:
         saved = latest.saved
         replies = self._table.replies(saved.id, saved.replies)
         rated = self._table.rated(saved.id, RATING, saved.ratings)
-        rows = [Row(served.subject, served.wave or 0, _measured(served)) for _, served in replies]
+        found = self._rehearsal.found()
+        if not (replies or rated or found):
+            return
+        waves = latest.rollout.waves
+        seen = [(of, text) for _, of, text in replies if waves[of.wave or 0].epoch != "shadow"]
+        said = [one for one in rated if waves[one.wave].epoch != "shadow"]
+        subjects = [*(of.subject for of, _ in seen), *(one.subject for one in said), *(row.subject for row in found)]
+        new = self._table.newcomers(saved.id, subjects)
+        rows = [_row(of, of.wave or 0, self._measured(of, text), new) for of, text in seen]
+        rows += [replace(row, newcomer=row.subject in new) for row in found]
         metric = self._settings.metrics[RATING]
-        rows += [Row(one.subject, one.wave, {RATING: unit_value(metric, one.value)}) for one in rated]
+        rows += [_row(one, one.wave, {RATING: unit_value(metric, one.value)}, new) for one in said]
         latest.rollout.observe(rows, at)
         latest.saved = replace(
             saved,
+            state=dump(latest.rollout) if found else saved.state,  # of what was tried unseen there are no rows
             replies=replies[-1][0] if replies else saved.replies,
             ratings=rated[-1].position if rated else saved.ratings,
         )
+
+    def _doubted(self, latest: _Latest, at: float) -> Event | None:
+        """A pause for a person, where much of what was said waits in quarantine."""
+        held, counted = self._table.held(latest.saved.id), sum(latest.rollout.tests[0].units)
+        much = held >= HELD_LEAST and held >= HELD_SHARE * counted
+        if not much or held <= latest.held:
+            return None
+        latest.held = 2 * held  # once resumed, it is not paused again before that many wait
+        if latest.rollout.paused:
+            return None
+        return latest.rollout.pause("gradatim serve", f"{held} ratings of it wait in quarantine for a person", at)
 
     # ------------------------------------------------------------------ a person's commands
 
@@ -155,18 +216,21 @@ class Rollouts:
         """Begin to roll a release out: the rollout's id. Raises GradatimError when that can't be."""
         wanted = self._workspace.registry.get(candidate)
         approvals.refuse_unapproved(self._workspace, wanted)
-        terms = self._terms()
+        charter = Charter.load(self._workspace.charter_path)
+        terms = self._terms(charter)
+        newcomers = Newcomers.held_to(self._table.subjects(), charter.trust.newcomers)
         with self._mutex:
             if self._latest is not None and self._latest.rollout.open:
                 raise InputError(f"{self._latest.saved.id} is under way: only one release is rolled out at a time")
             key, live = secrets.token_bytes(32), self._workspace.registry.live_id()
-            rollout, event = Rollout.start(terms, live, wanted.id, key, time.time())
+            rollout, event = Rollout.start(terms, live, wanted.id, key, time.time(), newcomers)
             identity = f"rollout-{len(self._table.all()) + 1:04d}"
             events = canonical([plain_event(replace(event, by=by))]).decode()
             saved = SavedRollout(identity, live, wanted.id, key.hex(), dump(rollout), events, rollout.open, 0, 0, now())
             if not self._table.add(saved):
                 raise InputError("Another server of this workspace rolls a release out")
             self._latest = _Latest(saved, rollout, 0)
+            self._rehearse(self._latest)
             self._carry_out(self._latest)
         return identity
 
@@ -200,6 +264,8 @@ class Rollouts:
             return None
         state = _restored(saved)
         return _short(saved, state) | {
+            "held": self._table.held(saved.id),
+            "newcomers_left_out": state.newcomers.left_out,
             "arms": [asdict(arm) for arm in self._table.arms(saved.id)],
             "evidence": [plain_evidence(found) for found in state.evidence()],
             "events": json.loads(saved.events),
@@ -252,22 +318,65 @@ class Rollouts:
         told = sum(entry.body["rollout"] == saved[-1].id for entry in entries)
         if saved[-1].open:
             refuse_unusable(self._settings)
-        return _Latest(saved[-1], _restored(saved[-1]), told)
+        latest = _Latest(saved[-1], _restored(saved[-1]), told)
+        self._rehearse(latest)
+        return latest
+
+    def _rehearse(self, latest: _Latest) -> None:
+        """Begin to try unseen what this rollout wants tried."""
+        if not latest.rollout.open:
+            return
+        charter = Charter.load(self._workspace.charter_path)
+        self._prices = charter.rollout.price_prompt, charter.rollout.price_completion
+        self._rehearsal, self._probed = Rehearsal(self._seen), None
+        own = self._workspace.folder / PROBES_FILE
+        wanted = any(rail.metric == UNSAFE for rail in latest.rollout.settings.rails)
+        self._probes = (read_probes(own) if own.is_file() else read_probes()) if wanted else ()
+        self._have_probed(latest)
+
+    def _have_probed(self, latest: _Latest) -> None:
+        """Have the probes asked, once in each epoch."""
+        state, epoch = latest.rollout, latest.rollout.waves[-1].epoch
+        if not (self._probes and state.open) or self._probed == (latest.saved.id, epoch):
+            return
+        self._probed = latest.saved.id, epoch
+        rails = zip(state.settings.rails, state.tests[1:], strict=True)
+        if any(rail.metric == UNSAFE and sum(test.units) >= len(self._probes) for rail, test in rails):
+            return  # they were, before a restart
+        self._rehearsal.probe(self._probes, latest.saved.live, latest.saved.candidate, state.wave)
 
     def _drawn(self) -> _Picture | None:
         latest = self._latest
         if latest is None or not latest.rollout.open:
             return None
         saved, state = latest.saved, latest.rollout
-        return _Picture(saved.id, saved.live, saved.candidate, state.assignment, state.wave, state.waves[-1])
+        if len(state.waves) == 1 and state.stage == "step" and self._rehearsal.pending:
+            return None  # nobody meets the candidate before the first probes are done
+        slices = tuple(rail.slice for rail in state.settings.rails if rail.slice is not None)
+        return _Picture(saved.id, saved.live, saved.candidate, state.assignment, state.wave, state.waves[-1], slices)
 
-    def _terms(self) -> Terms:
+    def _terms(self, charter: Charter) -> Terms:
         """The charter's limits, with the rails that a server can tell."""
         refuse_unusable(self._settings)
-        terms = Terms.of_charter(Charter.load(self._workspace.charter_path))
-        if terms.shadow_subjects:
-            raise InputError("A server puts no requests to a release unseen: set rollout.shadow_subjects to 0")
-        return replace(terms, rails=tuple(rail for rail in terms.rails if rail.metric in OBSERVED))
+        terms, limits = Terms.of_charter(charter), charter.rollout
+        unknown = {COST} if not (limits.price_prompt or limits.price_completion) else set()
+        unknown |= set() if limits.probes else {UNSAFE}
+        return replace(terms, rails=tuple(rail for rail in terms.rails if rail.metric not in unknown))
+
+    def _measured(self, served: Interaction, text: str) -> dict[str, float]:
+        if served.finish in ("cancelled", "error"):
+            return {"error": 1.0} if served.finish == "error" else {}
+        return self._values(text, served.seconds, served.prompt_tokens, served.completion_tokens)
+
+    def _seen(self, seen: Seen) -> dict[str, float]:
+        if seen.ended is None:
+            return {"error": 1.0}
+        return self._values(seen.text, seen.seconds, seen.ended.prompt_tokens, seen.ended.completion_tokens)
+
+    def _values(self, text: str, seconds: float, prompt: int, completion: int) -> dict[str, float]:
+        cost = (prompt * self._prices[0] + completion * self._prices[1]) / 1e6
+        length, refusal = float(completion), float(refuses(text))
+        return {"error": 0.0, "latency": seconds, "length": length, "refusal": refusal, COST: cost}
 
 
 def refuse_unusable(settings: Settings) -> None:
@@ -300,10 +409,9 @@ def plain_evidence(found: Evidence) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()}
 
 
-def _measured(served: Interaction) -> dict[str, float]:
-    if served.finish in ("cancelled", "error"):
-        return {"error": 1.0} if served.finish == "error" else {}
-    return {"error": 0.0, "latency": served.seconds, "length": float(served.completion_tokens)}
+def _row(of: Interaction | Rated, wave: int, values: dict[str, float], new: set[str]) -> Row:
+    slices = tuple(json.loads(of.slices)) if of.slices else ()
+    return Row(of.subject, wave, values, slices, source=of.key, newcomer=of.subject in new)
 
 
 def _restored(saved: SavedRollout) -> Rollout:

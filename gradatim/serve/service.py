@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -27,6 +28,7 @@ from gradatim.types import Answer, Digest, Release
 from gradatim.workspace import Workspace
 
 POLL_SECONDS = 0.05
+FOLLOWING = "following the live release"
 _RETRY_SECONDS = 5.0  # before a release that could not be loaded is tried again
 
 
@@ -37,6 +39,7 @@ class Asker:
     key: str
     subject: str
     session: str | None = None
+    slices: tuple[str, ...] = ()
 
 
 class Exchange:
@@ -61,6 +64,8 @@ class Exchange:
                     await self._service.recorder.write(*self._row(piece.finish, piece))
                     self._over = True
                     self._count(piece.finish, piece)
+                    if self.choice.mirror is not None:
+                        self.choice.mirror(self.asked, self._asker.key, self._asker.subject, self._asker.slices)
                 else:
                     if self._first is None:
                         self._first = time.monotonic() - self._began
@@ -100,6 +105,7 @@ class Exchange:
             seconds=time.monotonic() - self._began,
             rollout=self.choice.rollout,
             wave=self.choice.wave,
+            slices=json.dumps(self._asker.slices) if self._asker.slices else None,
         )
 
     def _count(self, finish: str, ended: Ended) -> None:
@@ -157,6 +163,11 @@ class Service:
         said = f"{key}\0{user or ''}".encode(errors="replace")
         return hmac.digest(self._secret, said, "sha256").hex()
 
+    def seal(self, response: str, choice: Choice) -> str:
+        """A name for a reply's release that is another for each reply: it tells whoever has the secret, nobody else."""
+        said = f"release of\0{response}\0{choice.release}\0{choice.arm}".encode()
+        return f"sealed-{hmac.digest(self._secret, said, 'sha256').hex()[:32]}"
+
     async def open(self, asked: Asked, asker: Asker, *, chat: bool) -> Exchange:
         """Begin a reply. Raises `Refused`."""
         choice = await self._ready(self._chooser.choose(asker.subject))
@@ -167,11 +178,11 @@ class Service:
     async def _ready(self, choice: Choice) -> Choice:
         """The choice once its release is loaded; the one served before, where it can't be."""
         try:
-            await self._load(choice.release)
+            await self.load(choice.release)
         except GradatimError as error:
             if self._serving is None:
                 raise Refused(503, f"No release can be served: {error}", retry_after=5) from error
-            await self._load(self._serving)  # others may have taken its place meanwhile
+            await self.load(self._serving)  # others may have taken its place meanwhile
             return Choice(self._serving, FALLBACK)
         if choice.arm == LIVE:
             self._note(choice.release)
@@ -180,13 +191,14 @@ class Service:
     async def _follow(self) -> None:
         """Load what is live at this moment, and what is to be kept beside it."""
         live = self._chooser.live()
-        await self._load(live)
+        await self.load(live)
         self._note(live)
         for other in self._chooser.others():
             with suppress(GradatimError):  # it was logged, and requests are told
-                await self._load(other)
+                await self.load(other)
 
-    async def _load(self, digest: Digest) -> None:
+    async def load(self, digest: Digest) -> None:
+        """Make a release answerable. Raises GradatimError when it can't be."""
         if time.monotonic() - self._unfit.get(digest, -_RETRY_SECONDS) < _RETRY_SECONDS:
             raise GradatimError(f"Release {digest[:12]} could not be loaded a moment ago")
         try:
@@ -215,5 +227,9 @@ class Service:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await self._follow()
-            except (GradatimError, OSError):
+            except GradatimError:
                 continue  # it was logged, and requests are told
+            except Exception as error:  # noqa: BLE001 - told below; the next round may do better
+                self.metrics.went(FOLLOWING, error)
+            else:
+                self.metrics.went(FOLLOWING)

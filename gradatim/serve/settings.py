@@ -1,6 +1,7 @@
 """What a person may set of a server: the file `serve.toml` of the workspace, every part of which has a default.
 
     model = "gradatim"              # the name under which the live release is asked for
+    tell_arms = false               # whether clients learn which arm of a rollout answered
     lessons = "single"              # lessons answer single questions; "last": the last question of any conversation
 
     [limits]
@@ -117,6 +118,7 @@ class Settings(_Table):
     token_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0 * 7  # for how long feedback on a reply is taken
     limits: Limits = Limits()
     metrics: dict[Name, Metric] = Field(default_factory=dict)
+    tell_arms: bool = False  # clients are told the release and the arm of a reply also while arms are compared
     upstream: Upstream | None = None
 
     @model_validator(mode="after")

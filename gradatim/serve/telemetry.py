@@ -46,10 +46,27 @@ class Metrics:
             registry=self.registry,
         )
         self.feedback = Counter("gradatim_feedback", "Feedback taken.", ["metric", "kind"], registry=self.registry)
+        self.held = Counter("gradatim_feedback_held", "Feedback put in quarantine.", registry=self.registry)
+        self.failures = Counter(
+            "gradatim_background_failures", "Rounds of background work that failed.", ["work"], registry=self.registry
+        )
+        self.troubles: dict[str, str] = {}  # what fails at present, by work: one line each, for /readyz
         self.open = Gauge("gradatim_requests_open", "Replies under way or waiting.", registry=self.registry)
         self.live = Gauge(
             "gradatim_release_live", "1 for the release that new requests get.", ["release"], registry=self.registry
         )
+
+    def went(self, work: str, error: BaseException | None = None) -> None:
+        """How a round of background work went; a failure is logged once until it changes or is over."""
+        if error is None:
+            if self.troubles.pop(work, None) is not None:
+                LOGGER.info("background work goes on", extra={"data": {"work": work}})
+            return
+        line = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+        self.failures.labels(work).inc()
+        if self.troubles.get(work) != line:
+            self.troubles[work] = line
+            LOGGER.error("background work failed", exc_info=error, extra={"data": {"work": work}})
 
     def page(self) -> bytes:
         """The text format of Prometheus."""

@@ -178,8 +178,8 @@ class UpstreamEngine:
                 self._leaving.append(self._loaded.popitem(last=False)[1])
         await self._unload_idle()
 
-    async def begin(self, asked: Asked, release: Digest) -> UpstreamReply:
-        if self.open >= self._queue:
+    async def begin(self, asked: Asked, release: Digest, *, unseen: bool = False) -> UpstreamReply:
+        if self.open >= self._queue // (2 if unseen else 1):  # what the upstream is busy with, it alone knows
             said = f"{self.open} requests are under way, as many as are taken at a time: try again in a moment."
             raise Refused(429, said, code="queue_full", retry_after=1)
         loaded = self._loaded[release]

@@ -19,6 +19,7 @@ from gradatim.store.blobs import Blobs
 from gradatim.store.clock import now
 from gradatim.store.database import Database
 from gradatim.store.keys import Keys
+from gradatim.store.quarantine import Quarantine
 from gradatim.store.rollouts import RolloutTable
 from gradatim.store.traffic import Traffic
 from gradatim.types import Answer, Digest, Document, Feedback, Provenance
@@ -62,6 +63,7 @@ class Records:
         self.traffic = Traffic(self._database)
         self.keys = Keys(self._database)
         self.rollouts = RolloutTable(self._database)
+        self.quarantine = Quarantine(self._database)
 
     def close(self) -> None:
         self._database.close()

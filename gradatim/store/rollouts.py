@@ -39,7 +39,9 @@ class Rated:
 
     position: int
     subject: str
+    key: str
     wave: int
+    slices: str | None
     value: float
 
 
@@ -84,23 +86,66 @@ class RolloutTable:
         rows = self._read(select(tables.rollouts).where(tables.rollouts.c.id == rollout))
         return next((_saved(row) for row in rows), None)
 
-    def replies(self, rollout: str, after: int) -> list[tuple[int, Interaction]]:
-        """What was served in a rollout after a position, with the positions."""
-        table = tables.interactions
-        query = select(table).where(table.c.rollout == rollout, table.c.position > after).order_by(table.c.position)
-        names = Interaction.__slots__
-        return [(row["position"], Interaction(**{name: row[name] for name in names})) for row in self._read(query)]
+    def replies(self, rollout: str, after: int) -> list[tuple[int, Interaction, str]]:
+        """What was served in a rollout after a position, with the positions and the texts of the replies."""
+        table, names = tables.interactions, Interaction.__slots__
+        query = (
+            select(table, tables.answers.c.answer)
+            .join(tables.answers, tables.answers.c.id == table.c.id)
+            .where(table.c.rollout == rollout, table.c.position > after)
+            .order_by(table.c.position)
+        )
+        return [
+            (row["position"], Interaction(**{name: row[name] for name in names}), row["answer"])
+            for row in self._read(query)
+        ]
 
     def rated(self, rollout: str, metric: str, after: int) -> list[Rated]:
-        """How the replies of a rollout were rated, after a position."""
+        """How the replies of a rollout were rated, after a position; without what is in quarantine."""
         ratings, served = tables.ratings, tables.interactions
         query = (
-            select(ratings.c.position, served.c.subject, served.c.wave, ratings.c.value)
+            select(
+                *(ratings.c.position, ratings.c.value),
+                *(served.c.subject, served.c.key, served.c.wave, served.c.slices),
+            )
             .join(served, ratings.c.response == served.c.id)
             .where(served.c.rollout == rollout, ratings.c.metric == metric, ratings.c.position > after)
+            .where(ratings.c.doubt.is_(None))
             .order_by(ratings.c.position)
         )
         return [Rated(**row) for row in self._read(query)]
+
+    def held(self, rollout: str) -> int:
+        """How many ratings of its replies wait in quarantine for a person."""
+        ratings, served, decisions = tables.ratings, tables.interactions, tables.decisions
+        query = (
+            select(func.count())
+            .select_from(ratings.join(served, ratings.c.response == served.c.id))
+            .outerjoin(decisions, decisions.c.record == ratings.c.id)
+            .where(served.c.rollout == rollout, ratings.c.doubt.is_not(None), decisions.c.record.is_(None))
+        )
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def newcomers(self, rollout: str, subjects: Iterable[str]) -> set[str]:
+        """Those of these subjects that had no reply before the rollout's first one; before that, no reply at all."""
+        served = tables.interactions.c
+        wanted = sorted(set(subjects))
+        known: set[str] = set()
+        with self._database.reading() as connection:
+            began = connection.execute(select(func.min(served.position)).where(served.rollout == rollout)).scalar_one()
+            for at in range(0, len(wanted), 500):
+                some = served.subject.in_(wanted[at : at + 500])
+                earlier = some if began is None else some & (served.position < began)
+                query = select(served.subject).distinct().where(earlier)
+                known |= set(connection.execute(query).scalars())
+        return set(wanted) - known
+
+    def subjects(self) -> dict[str, int]:
+        """How many subjects each key has asked for."""
+        served = tables.interactions.c
+        query = select(served.key, func.count(served.subject.distinct()).label("subjects")).group_by(served.key)
+        return {row["key"]: row["subjects"] for row in self._read(query)}
 
     def arms(self, rollout: str) -> list[ArmCount]:
         """What each arm of a rollout has answered."""

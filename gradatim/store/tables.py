@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     Table,
@@ -76,7 +77,7 @@ feedback = Table(
     metadata,
     _position(),
     Column("id", String, nullable=False, unique=True),
-    Column("answer", String, ForeignKey("answers.id")),
+    Column("answer", String, ForeignKey("answers.id"), index=True),
     Column("question", Text, nullable=False),
     Column("rating", Integer),
     Column("correction", Text),
@@ -84,6 +85,8 @@ feedback = Table(
     *_received(),
     *_judged(),
     CheckConstraint("rating IN (-1, 1)", name="rating"),
+    Index("ix_feedback_source_added_at", "source", "added_at"),
+    Index("ix_feedback_by_added_at", "by", "added_at"),
 )
 
 strategy_outcomes = Table(
@@ -114,6 +117,7 @@ interactions = Table(
     Column("seconds", Float, nullable=False),
     Column("rollout", String, index=True),
     Column("wave", Integer),  # of the rollout, when the reply was given
+    Column("slices", Text),  # JSON: those of the rollout's slices that it belongs to
     CheckConstraint("finish IN ('stop', 'length', 'cancelled', 'error')", name="finish"),
 )
 
@@ -130,7 +134,21 @@ ratings = Table(
     Column("value", Float, nullable=False),
     Column("comment", Text),
     Column("at", String, nullable=False),
+    Column("doubt", Text),  # why it is in quarantine
+    Column("said", String, index=True),  # digest of a comment's words, where there are enough to tell copies
     CheckConstraint("(response IS NULL) <> (session IS NULL)", name="target"),
+    Index("ix_ratings_key_at", "key", "at"),
+)
+
+decisions = Table(  # a person's word on what was in quarantine
+    "decisions",
+    metadata,
+    _position(),
+    Column("record", String, nullable=False, unique=True),
+    Column("released", Boolean, nullable=False),  # or discarded
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", String, nullable=False),
 )
 
 rollouts = Table(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from gradatim.store import tables
 from gradatim.store.database import Database
@@ -35,6 +35,7 @@ class Interaction:
     seconds: float
     rollout: str | None = None  # the rollout that chose the release, and its wave then
     wave: int | None = None
+    slices: str | None = None  # JSON: those of the rollout's slices that the request belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Rating:
     value: float
     comment: str | None
     at: str
+    doubt: str | None = None  # why it is in quarantine, and counts nowhere
+    said: str | None = None  # digest of the comment's words, where there are enough to tell copies
 
 
 class Traffic:
@@ -89,6 +92,34 @@ class Traffic:
             row = connection.execute(query.order_by(table.position.desc()).limit(1)).mappings().first()
         return None if row is None else Rating(**{name: row[name] for name in Rating.__slots__})
 
+    def words_on(self, *, response: str | None, session: str | None, key: str) -> int:
+        """How many ratings and corrections there are on a response, or ratings of a key on a session."""
+        ratings, feedback = tables.ratings.c, tables.feedback.c
+        target = ratings.session == session if response is None else ratings.response == response
+        count = select(func.count()).select_from(tables.ratings).where(target, ratings.key == key)
+        corrections = select(func.count()).select_from(tables.feedback).where(feedback.answer == response)
+        with self._database.reading() as connection:
+            found = int(connection.execute(count).scalar_one())
+            return found + (int(connection.execute(corrections).scalar_one()) if response else 0)
+
+    def ratings_of(self, key: str, since: str) -> int:
+        """How many ratings came under a key since a moment."""
+        table = tables.ratings.c
+        return self._count(select(func.count()).select_from(tables.ratings).where(table.key == key, table.at > since))
+
+    def sayers(self, said: str, key: str, since: str) -> int:
+        """How many users of a key commented with these words since a moment."""
+        table = tables.ratings.c
+        people = func.count(table.subject.distinct())
+        return self._count(select(people).where(table.said == said, table.key == key, table.at > since))
+
+    def corrections_of(self, source: str, by: str, since: str) -> int:
+        """How many corrections came from a source since a moment, of one person or, ending in "/", of a client key."""
+        table = tables.feedback.c
+        whose = (table.by >= by, table.by < by[:-1] + "0") if by.endswith("/") else (table.by == by,)
+        query = select(func.count()).select_from(tables.feedback)
+        return self._count(query.where(*whose, table.source == source, table.added_at > since))
+
     def interaction(self, response: str) -> Interaction | None:
         query = select(tables.interactions).where(tables.interactions.c.id == response)
         with self._database.reading() as connection:
@@ -111,8 +142,11 @@ class Traffic:
 
     def count(self) -> int:
         """How many interactions there are."""
+        return self._count(select(func.count()).select_from(tables.interactions))
+
+    def _count(self, query: Select[Any]) -> int:
         with self._database.reading() as connection:
-            return int(connection.execute(select(func.count()).select_from(tables.interactions)).scalar_one())
+            return int(connection.execute(query).scalar_one())
 
 
 def _row(record: Answer | Interaction) -> dict[str, Any]:

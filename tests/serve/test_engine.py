@@ -145,7 +145,7 @@ def test_a_damaged_release_is_not_served(workspace: Workspace, serve: Serve) -> 
     assert ask(running, QUESTIONS[0]) == (base, alone(workspace, base)[QUESTIONS[0]])
     assert [one.arm for one in workspace.records.traffic.interactions()] == ["fallback"]
     with running.http(None) as client:
-        assert client.get("/readyz").json() == {"ready": True, "release": base}
+        assert client.get("/readyz").json() == {"ready": True, "release": base, "troubles": {}}
 
 
 # ------------------------------------------------------------------ lessons

@@ -16,6 +16,7 @@ from gradatim.workspace import Workspace
 from tests.serve.conftest import ADMIN, CLIENT, Running, Serve, new_release
 
 CONTROL = "/api/v1"
+TOLD = Settings(tell_arms=True)
 LENA = {"by": "lena", "reason": "the figures are in"}
 
 
@@ -74,7 +75,7 @@ def counted(found: dict[str, Any], name: str) -> int:
 
 
 def test_each_subject_keeps_its_arm_and_its_row_says_so(workspace: Workspace, serve: Serve, candidate: str) -> None:
-    live, running = workspace.registry.live_id(), serve(workspace)
+    live, running = workspace.registry.live_id(), serve(workspace, TOLD)
     assert ask(running, "ada").headers["x-gradatim-arm"] == "live"
     rollout = control(running, "/rollouts", {"candidate": candidate[:12]})["id"]
     users = [f"user-{number}" for number in range(12)]
@@ -102,7 +103,7 @@ def test_each_subject_keeps_its_arm_and_its_row_says_so(workspace: Workspace, se
 
 
 def test_bad_ratings_take_a_release_back(workspace: Workspace, serve: Serve, candidate: str) -> None:
-    live, running = workspace.registry.live_id(), serve(workspace)
+    live, running = workspace.registry.live_id(), serve(workspace, TOLD)
     rollout = control(running, "/rollouts", {"candidate": candidate})["id"]
     for number in range(400):
         reply = ask(running, f"user-{number}")
@@ -125,7 +126,7 @@ def test_bad_ratings_take_a_release_back(workspace: Workspace, serve: Serve, can
 
 
 def test_to_live_and_back(workspace: Workspace, serve: Serve, candidate: str) -> None:
-    live, running = workspace.registry.live_id(), serve(workspace)
+    live, running = workspace.registry.live_id(), serve(workspace, TOLD)
     rollout = control(running, "/rollouts", {"candidate": candidate})["id"]
     assert control(running, f"/rollouts/{rollout}:pause", LENA)["paused"] == "lena"
     assert control(running, f"/rollouts/{rollout}:resume", LENA)["paused"] is None
@@ -143,14 +144,14 @@ def test_to_live_and_back(workspace: Workspace, serve: Serve, candidate: str) ->
 
 
 def test_a_restart_changes_nothing(workspace: Workspace, serve: Serve, candidate: str) -> None:
-    running = serve(workspace)
+    running = serve(workspace, TOLD)
     rollout = control(running, "/rollouts", {"candidate": candidate})["id"]
     users = [f"user-{number}" for number in range(10)]
     replies = {user: ask(running, user) for user in users}
     until(running, rollout, lambda found: counted(found, "error") == len(users))
     before = {user: reply.headers["x-gradatim-arm"] for user, reply in replies.items()}
     running.stop()
-    again = serve(workspace)
+    again = serve(workspace, TOLD)
     assert {user: ask(again, user).headers["x-gradatim-arm"] for user in users} == before
     for user, reply in replies.items():
         rate(again, reply, 1 if before[user] == "canary" else -1)
@@ -197,7 +198,7 @@ def test_what_a_kill_left_undone_is_done(
 
 
 def test_the_live_release_moved_by_hand_ends_it(workspace: Workspace, serve: Serve, candidate: str) -> None:
-    other, running = new_release(workspace, 2), serve(workspace)
+    other, running = new_release(workspace, 2), serve(workspace, TOLD)
     rollout = control(running, "/rollouts", {"candidate": candidate})["id"]
     control(running, f"/releases/{other}:promote", LENA)
     assert ask(running, "ada").headers["x-gradatim-release"] == other
@@ -207,7 +208,7 @@ def test_the_live_release_moved_by_hand_ends_it(workspace: Workspace, serve: Ser
 
 
 def test_one_at_a_time_and_only_what_passed(workspace: Workspace, serve: Serve, candidate: str) -> None:
-    waiting, running = new_release(workspace, 3), serve(workspace)
+    waiting, running = new_release(workspace, 3), serve(workspace, TOLD)
     workspace.ledger.append("approval-needed", {"release": waiting, "step": "step-0001"})
     assert "awaits approval" in control(running, "/rollouts", {"candidate": waiting}, 403)["error"]["message"]
     live = workspace.registry.live_id()
@@ -245,7 +246,7 @@ def test_values_from_zero_to_one() -> None:
 
 
 def test_clients_govern_nothing(workspace: Workspace, serve: Serve, candidate: str) -> None:
-    running = serve(workspace)
+    running = serve(workspace, TOLD)
     for key, status in ((CLIENT, 403), (None, 401)):
         with running.http(key) as client:
             assert client.post(f"{CONTROL}/rollouts", json={"candidate": candidate}).status_code == status
