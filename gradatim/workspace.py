@@ -8,7 +8,8 @@
     records.sqlite   documents, answers, feedback and outcomes, as rows (made when first used)
     live             id of the live release
     partial/         scratch folders of an unfinished step
-    lock             held while a step runs; says by which process
+    lock, run.lock   held while a step runs, and while `gradatim run` does; they say by which process
+    step.log         what the last step that `gradatim run` took said
 
 A new workspace is built aside and renamed into place. In a folder that already holds other things its pieces are
 moved in one by one, `workspace.json` last; a kill in between is cleared away by the next `create`.
@@ -16,9 +17,7 @@ moved in one by one, `workspace.json` last; a kill in between is cleared away by
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from gradatim.errors import GradatimError, IntegrityError, WorkspaceError
 from gradatim.ledger.log import Ledger
 from gradatim.release.registry import Registry
-from gradatim.store import durable
+from gradatim.store import durable, locks
 from gradatim.store.adapters import Adapters
 from gradatim.store.blobs import Blobs
 from gradatim.store.canonical import canonical, digest_of
@@ -37,7 +36,7 @@ from gradatim.store.canonical import canonical, digest_of
 if TYPE_CHECKING:
     from gradatim.store.records import Records
 
-SETTINGS, CHARTER = "workspace.json", "charter.toml"
+SETTINGS, CHARTER, STEP_LOCK = "workspace.json", "charter.toml", "lock"
 _PIECES = ("ledger", "blobs", "adapters", "live", CHARTER, SETTINGS)
 _BUILDING = f"{durable.TEMPORARY}workspace"
 FORMAT = 1
@@ -96,20 +95,13 @@ class Workspace:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only step that runs here; WorkspaceError at once when another one does."""
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise WorkspaceError(
-                    f"Another step is running in {self.folder} (process {holder}): wait for it, or stop it"
-                ) from None
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        busy = f"Another step is running in {self.folder} (process {{holder}}): wait for it, or stop it"
+        with locks.held(self.folder / STEP_LOCK, busy):
             yield
-        finally:
-            os.close(descriptor)
+
+    def stepping(self) -> str | None:
+        """The process that takes a step here at this moment."""
+        return locks.holder(self.folder / STEP_LOCK)
 
 
 def _create(folder: Path, base: dict[str, Any], charter_text: str) -> None:

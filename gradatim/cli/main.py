@@ -24,6 +24,7 @@ from gradatim.cli.reject import reject
 from gradatim.cli.releases import releases
 from gradatim.cli.reported import reported
 from gradatim.cli.rollback import rollback
+from gradatim.cli.run import run
 from gradatim.cli.serve import serve
 from gradatim.cli.show import show
 from gradatim.cli.status import status
@@ -32,7 +33,7 @@ from gradatim.cli.verify import verify
 
 COMMANDS = (
     *(demo, init, add, feedback, ask, step, status, releases, show),
-    *(approve, reject, rollback, promote, keys, serve, export, verify, doctor),
+    *(approve, reject, rollback, promote, keys, serve, run, export, verify, doctor),
 )
 
 app = typer.Typer(

@@ -4,7 +4,7 @@
     releases    GET; {id}:promote, :rollback {by, reason, release?}
     approvals   GET; {id}:approve :reject {by, reason}
     steps       GET; {id}: GET
-    feedback    GET        costs    GET
+    feedback    GET        costs    GET        schedule    GET
     ledger      checkpoint, proof/{index}: GET; :verify
 
 The same functions do it that the command line calls, so nothing can be done here that a person may not do there, and
@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from gradatim import account, approvals
 from gradatim.errors import CharterError, InputError
 from gradatim.ledger.verify import verify_workspace
+from gradatim.schedule import keeping
 from gradatim.serve.access import ByAdmin, only_admins
 from gradatim.serve.base import Refused
 from gradatim.serve.rollouts import Command, Rollouts
@@ -82,6 +83,7 @@ def control_plane(workspace: Workspace, rollouts: Rollouts) -> APIRouter:
     _add_rollouts(router, rollouts)
     _add_releases(router, workspace)
     _add_steps(router, workspace)
+    _add_schedule(router, workspace)
     _add_ledger(router, workspace)
     return router
 
@@ -164,9 +166,9 @@ def _add_releases(router: APIRouter, workspace: Workspace) -> None:
 
     @router.post("/approvals/{release}:approve")
     async def approve(release: str, body: Order) -> Plain:
-        """A yes from somebody whom the charter names: the release is live."""
+        """A yes from somebody whom the charter names: the release is live, or rolled out where the charter says so."""
         approved = await _done(lambda: approvals.approve(workspace, release, body.by, body.reason))
-        return {"release": approved.id, "live": True}
+        return {"release": approved.id, "live": await _done(workspace.registry.live_id) == approved.id}
 
     @router.post("/approvals/{release}:reject")
     async def reject(release: str, body: Order) -> Plain:
@@ -205,6 +207,17 @@ def _add_steps(router: APIRouter, workspace: Workspace) -> None:
     async def all_costs() -> Plain:
         """What each step took: seconds, tokens, joules; and all together."""
         return await _done(lambda: account.costs_data(workspace))
+
+
+def _add_schedule(router: APIRouter, workspace: Workspace) -> None:
+    @router.get("/schedule")
+    async def schedule() -> Plain:
+        """Whether a step would be taken now and why, as `gradatim run --dry-run` says; and by which scheduler."""
+
+        def read() -> Plain:
+            return keeping.look(workspace).data() | {"scheduler": keeping.keeper(workspace)}
+
+        return await _done(read)
 
 
 def _add_ledger(router: APIRouter, workspace: Workspace) -> None:

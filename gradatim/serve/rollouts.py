@@ -9,7 +9,8 @@ entry "rollout" of the ledger, written after what it asks for was done; what a k
 
 Rails: errors, latency (seconds of the whole reply) and length (tokens). Nothing here tells a refusal, what an answer
 costs, or an unsafe one, so those rails are left out, and alpha is split among the others. A reply that its client left
-counts for the arms' sizes only. When somebody else moves the live release, the rollout is given up.
+counts for the arms' sizes only. When somebody else moves the live release, the rollout is given up. What a step or an
+approval wants rolled out (`approvals.py`) is begun by a look, where nothing else is under way.
 
 Limits: no shadow. One rollout at a time, by one server of the workspace. A look handles the state whole, some hundred
 bytes for each subject.
@@ -29,7 +30,7 @@ from typing import Any, Literal
 
 from gradatim import approvals
 from gradatim.charter import Charter
-from gradatim.errors import InputError
+from gradatim.errors import GradatimError, InputError
 from gradatim.rollout import Assignment, Event, Evidence, Rollout, Row, dump, load
 from gradatim.rollout import Settings as Terms
 from gradatim.rollout.assignment import Wave
@@ -87,6 +88,7 @@ class Rollouts:
         self._mutex = threading.Lock()
         self._latest = self._read()
         self._picture = self._drawn()
+        self._hindrance = ""  # why what is wanted can't be begun
 
     # ------------------------------------------------------------------ choosing
 
@@ -134,6 +136,33 @@ class Rollouts:
         with self._mutex:
             if self._latest is not None:
                 self._change(self._latest, seen)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """Begin what a step or an approval wants rolled out. What can't be begun yet waits, and that is said once."""
+        wanted, latest = approvals.rollout_wanted(self._workspace), self._latest
+        if wanted is None or (latest is not None and latest.rollout.open):
+            return
+        begun = wanted == self.live() or any(saved.candidate == wanted for saved in self._table.all())
+        if not begun and not self._outdated(wanted):
+            try:
+                self.start(wanted, "gradatim serve")
+            except GradatimError as error:
+                if str(error) != self._hindrance:
+                    self._hindrance = str(error)
+                    LOGGER.error("a rollout can't begin", extra={"data": {"release": wanted, "error": str(error)}})
+                return
+        approvals.rollout_begun(self._workspace, wanted)
+        self._hindrance = ""
+
+    def _outdated(self, wanted: Digest) -> bool:
+        """Whether it was judged beside a release that isn't live any more; then it is given up, in the ledger."""
+        try:
+            approvals.refuse_outdated(self._workspace, self._workspace.registry.get(wanted))
+        except InputError as error:
+            self._workspace.ledger.append("rollout-dropped", {"release": wanted, "reason": str(error)})
+            return True
+        return False
 
     def _observe(self, latest: _Latest, at: float) -> None:
         saved = latest.saved

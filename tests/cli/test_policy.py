@@ -36,6 +36,7 @@ ARGUMENTS = {
     "promote": ["abcdef"],
     "keys": [],
     "serve": [],
+    "run": [],
 }
 
 

@@ -33,6 +33,7 @@ ROUTES = {
     ("get", "/api/v1/steps/{step}"),
     ("get", "/api/v1/feedback"),
     ("get", "/api/v1/costs"),
+    ("get", "/api/v1/schedule"),
     ("get", "/api/v1/ledger/checkpoint"),
     ("get", "/api/v1/ledger/proof/{index}"),
     ("post", "/api/v1/ledger:verify"),
