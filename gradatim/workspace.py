@@ -32,6 +32,7 @@ from gradatim.store import durable, locks
 from gradatim.store.adapters import Adapters
 from gradatim.store.blobs import Blobs
 from gradatim.store.canonical import canonical, digest_of
+from gradatim.watch.incidents import Incidents
 
 if TYPE_CHECKING:
     from gradatim.store.records import Records
@@ -53,6 +54,7 @@ class Workspace:
         self.blobs = Blobs(folder / "blobs")
         self.adapters = Adapters(folder / "adapters")
         self.registry = Registry(folder, self.ledger, self.blobs, self.adapters)
+        self.incidents = Incidents(folder, self.ledger, self.blobs)
 
     @classmethod
     def create(cls, folder: Path, base: dict[str, Any], charter_text: str) -> Workspace:

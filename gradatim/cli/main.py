@@ -17,6 +17,7 @@ from gradatim.cli.demo import demo
 from gradatim.cli.doctor import doctor
 from gradatim.cli.export import export
 from gradatim.cli.feedback import feedback
+from gradatim.cli.incidents import incidents
 from gradatim.cli.init import init
 from gradatim.cli.keys import keys
 from gradatim.cli.promote import promote
@@ -33,7 +34,7 @@ from gradatim.cli.verify import verify
 
 COMMANDS = (
     *(demo, init, add, feedback, ask, step, status, releases, show),
-    *(approve, reject, rollback, promote, keys, serve, run, export, verify, doctor),
+    *(approve, reject, rollback, promote, keys, serve, run, incidents, export, verify, doctor),
 )
 
 app = typer.Typer(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradatim.charter import Charter
 from gradatim.errors import GradatimError
 from gradatim.schedule.deciding import Decision, decide
-from gradatim.schedule.situation import ENTRY, read_situation
+from gradatim.schedule.situation import ENTRY, FRUITLESS, read_situation
 from gradatim.schedule.stepping import BUSY, COMMAND, Share, Stepping
 from gradatim.store import locks
 
@@ -158,6 +158,18 @@ class Scheduler:
             body = {"event": "gave-up", "failures": now.failures, "said": decision.why}
             self._workspace.ledger.append(ENTRY, body)
             LOGGER.error("takes no more steps", extra={"data": body})
+            said = f"the scheduler gave up: {decision.why}"
+            self._workspace.incidents.open("schedule", "scheduler", said, decision.data(), self._failures())
+
+    def _failures(self) -> list[int]:
+        """The entries that tell of the steps that came to nothing since the last that did not."""
+        found: list[int] = []
+        for entry in self._workspace.ledger.entries():
+            if entry.kind == "step-finished" and entry.body["outcome"] not in FRUITLESS:
+                found = []
+            elif entry.kind in (ENTRY, "step-finished"):
+                found = [] if entry.body.get("event") == "resumed" else [*found, entry.index]
+        return found
 
     def _say(self, what: str, data: dict[str, Any]) -> None:
         """A line when it is another than the last."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ENTRY = "schedule"
 DAY = 24 * 3600.0
-_FRUITLESS = ("rejected", "inconclusive", "error")
+FRUITLESS = ("rejected", "inconclusive", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class _Told:
             self.unfinished = None
             if lately:
                 self.spent.append((at, self.workspace.blobs.get_json(body["result"], StepReport).cost))
-            self._ended(body["outcome"] not in _FRUITLESS, at)
+            self._ended(body["outcome"] not in FRUITLESS, at)
         else:
             self._scheduled(body, at, lately)
 

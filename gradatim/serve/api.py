@@ -37,6 +37,7 @@ from gradatim.serve.settings import Settings
 from gradatim.serve.streaming import EventStream, events, until_gone
 from gradatim.serve.telemetry import LOGGER
 from gradatim.serve.tokens import Tokens
+from gradatim.serve.watching import Watchman
 
 RELEASE_HEADER = "x-gradatim-release"
 ARM_HEADER = "x-gradatim-arm"
@@ -73,15 +74,17 @@ def create_app(
 ) -> Any:
     """The ASGI app of one workspace."""
     metrics = service.metrics
+    watchman = Watchman(service.workspace, settings)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
-        looking = asyncio.create_task(rollouts.keep_looking())
+        looking = [asyncio.create_task(work) for work in (rollouts.keep_looking(), watchman.keep_watching())]
         try:
             yield
         finally:
-            looking.cancel()
+            for task in looking:
+                task.cancel()
             await service.close()
 
     app = FastAPI(

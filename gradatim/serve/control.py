@@ -5,6 +5,7 @@
     approvals   GET; {id}:approve :reject {by, reason}
     steps       GET; {id}: GET
     feedback    GET        costs    GET        schedule    GET
+    incidents   GET; {id}: GET, /export; :acknowledge :close {by, reason}
     ledger      checkpoint, proof/{index}: GET; :verify
 
 The same functions do it that the command line calls, so nothing can be done here that a person may not do there, and
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from gradatim import account, approvals
@@ -28,6 +29,7 @@ from gradatim.schedule import keeping
 from gradatim.serve.access import ByAdmin, only_admins
 from gradatim.serve.base import Refused
 from gradatim.serve.rollouts import Command, Rollouts
+from gradatim.watch.incidents import Incident
 from gradatim.workspace import Workspace
 
 T = TypeVar("T")
@@ -84,6 +86,7 @@ def control_plane(workspace: Workspace, rollouts: Rollouts) -> APIRouter:
     _add_releases(router, workspace)
     _add_steps(router, workspace)
     _add_schedule(router, workspace)
+    _add_incidents(router, workspace)
     _add_ledger(router, workspace)
     return router
 
@@ -218,6 +221,43 @@ def _add_schedule(router: APIRouter, workspace: Workspace) -> None:
             return keeping.look(workspace).data() | {"scheduler": keeping.keeper(workspace)}
 
         return await _done(read)
+
+
+def _add_incidents(router: APIRouter, workspace: Workspace) -> None:
+    known = workspace.incidents
+
+    async def shown(incident: str) -> Incident:
+        return await _done(lambda: known.get(incident), 404)
+
+    @router.get("/incidents")
+    async def all_incidents() -> Plain:
+        """What a person must look at, or has: in the order in which they were opened."""
+        return {"incidents": await _done(lambda: [known.data(one) for one in known.all()])}
+
+    @router.get("/incidents/{incident}")
+    async def one_incident(incident: str) -> Plain:
+        """One incident, with what it was opened on."""
+        found = await shown(incident)
+        return known.data(found) | {"evidence": await _done(lambda: known.evidence(found))}
+
+    @router.post("/incidents/{incident}:acknowledge")
+    async def acknowledge(incident: str, body: Order) -> Plain:
+        """Somebody has seen it."""
+        found = await shown(incident)
+        return known.data(await _done(lambda: known.acknowledge(found.id, body.by)))
+
+    @router.post("/incidents/{incident}:close")
+    async def close(incident: str, body: Order) -> Plain:
+        """Somebody has dealt with it, and says how."""
+        found = await shown(incident)
+        return known.data(await _done(lambda: known.close(found.id, body.by, body.reason)))
+
+    @router.get("/incidents/{incident}/export", response_class=Response)
+    async def export(incident: str) -> Response:
+        """A zip file that `gradatim verify --bundle` checks: entries with proofs, evidence, settings."""
+        found = await shown(incident)
+        named = {"content-disposition": f'attachment; filename="{found.id}.zip"'}
+        return Response(await _done(lambda: known.bundle(found)), media_type="application/zip", headers=named)
 
 
 def _add_ledger(router: APIRouter, workspace: Workspace) -> None:

@@ -34,6 +34,7 @@ from gradatim.errors import GradatimError, InputError
 from gradatim.rollout import Assignment, Event, Evidence, Rollout, Row, dump, load
 from gradatim.rollout import Settings as Terms
 from gradatim.rollout.assignment import Wave
+from gradatim.rollout.events import ITSELF
 from gradatim.serve.choosing import Choice, LiveOnly
 from gradatim.serve.settings import RATING, Metric, Settings
 from gradatim.serve.telemetry import LOGGER
@@ -88,6 +89,7 @@ class Rollouts:
         self._mutex = threading.Lock()
         self._latest = self._read()
         self._picture = self._drawn()
+        self._incident = ""  # the rollout whose way back was told as an incident
         self._hindrance = ""  # why what is wanted can't be begun
 
     # ------------------------------------------------------------------ choosing
@@ -263,6 +265,20 @@ class Rollouts:
             self._workspace.ledger.append(ENTRY, body)
             latest.told = number + 1
         self._picture = self._drawn()
+        self._tell(latest)
+
+    def _tell(self, latest: _Latest) -> None:
+        """A rollout that took a release back by itself is an incident."""
+        last = latest.events[-1] if latest.events else None
+        if last is None or last["kind"] != "rollback" or last["by"] != ITSELF or self._incident == latest.saved.id:
+            return
+        saved, about = latest.saved, f"{latest.saved.id}: release {latest.saved.candidate[:12]}"
+        self._incident = saved.id
+        if any(incident.about == about for incident in self._workspace.incidents.all()):
+            return
+        told = [e.index for e in self._workspace.ledger.entries(ENTRY) if e.body["rollout"] == saved.id]
+        evidence = {"rollout": saved.id, "live": saved.live, "candidate": saved.candidate, "event": last}
+        self._workspace.incidents.open("rollback", about, f"{about} was taken back: {last['reason']}", evidence, told)
 
     def _move(self, saved: SavedRollout, event: dict[str, Any]) -> None:
         """The live release, where an event moves it; not when somebody else moved it before."""

@@ -21,6 +21,7 @@ from gradatim.store.database import Database
 from gradatim.store.keys import Keys
 from gradatim.store.rollouts import RolloutTable
 from gradatim.store.traffic import Traffic
+from gradatim.store.watched import Watched
 from gradatim.types import Answer, Digest, Document, Feedback, Provenance
 
 Status = Literal["new", "studied", "quarantined"]
@@ -60,6 +61,7 @@ class Records:
         self.traffic = Traffic(self._database)
         self.keys = Keys(self._database)
         self.rollouts = RolloutTable(self._database)
+        self.watched = Watched(self._database)
 
     def close(self) -> None:
         self._database.close()

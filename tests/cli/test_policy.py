@@ -37,6 +37,7 @@ ARGUMENTS = {
     "keys": [],
     "serve": [],
     "run": [],
+    "incidents": [],
 }
 
 
