@@ -93,8 +93,7 @@ class Training:
 
 
 def train_without_end(notes: Path) -> None:
-    """The child: notes after each pass how many tokens it has trained on."""
-    step_back()
+    """The child: notes after each pass how many tokens it has trained on; it steps back once it is under way."""
     from gradatim.learn import Trainee, train
     from gradatim.model.adapter import Adapter
     from gradatim.model.bank import AdapterBank
@@ -111,6 +110,8 @@ def train_without_end(notes: Path) -> None:
 
     def note(tokens: int) -> None:
         nonlocal total
+        if not total:
+            step_back()
         total += tokens
         following = notes.with_suffix(".new")
         following.write_text(str(total))

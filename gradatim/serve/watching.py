@@ -2,7 +2,7 @@
 
     drift    the last whole day (UTC) against up to 28 days before it; inputs of all replies, outputs and scores of the
              live release's, since it answers otherwise than others and is meant to
-    proxy    the live release against the one that was live before it: ratings, corrections, exams
+    proxy    the live release against the one before it, as many days on either side: ratings, corrections, exams
     ledger   every byte of the workspace against its signatures
 
 What is found opens an incident (`watch/incidents.py`). Where one about a feature was closed, what came before that is
@@ -13,7 +13,6 @@ up for. How far the watch has come is noted beside the records, so a restart nei
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -24,9 +23,9 @@ from gradatim.serve.settings import RATING, Settings
 from gradatim.serve.telemetry import LOGGER
 from gradatim.store.watched import Served
 from gradatim.types import Verdict
-from gradatim.watch.drift import INPUTS, OUTPUTS, TERMS, Drift, Terms, drifted, values
+from gradatim.watch.drift import INPUTS, OUTPUTS, TERMS, Drift, Terms, drifted, samples
 from gradatim.watch.incidents import Incident, Kind
-from gradatim.watch.proxy import Period, against_truth
+from gradatim.watch.proxy import Period, against_truth, period
 from gradatim.workspace import Workspace
 
 LOOK_SECONDS = 60.0
@@ -71,31 +70,35 @@ class Watchman:
         everything = self._served(day - timedelta(days=REFERENCE_DAYS), day + timedelta(days=1))
         for only_live, features in of_live.items():
             replies = [reply for reply in everything if not only_live or reply.release == live]
-            now = values(reply for reply in replies if reply.at >= day.isoformat())
+            now = samples(reply for reply in replies if reply.at >= day.isoformat())
             for feature in features:
                 since = self._workspace.incidents.last_closed("drift", feature) or ""
-                before = values(reply for reply in replies if since < reply.at < day.isoformat())
+                before = samples(reply for reply in replies if since < reply.at < day.isoformat())
                 for drift in drifted(before, now, [feature], self._terms):
                     found += self._open("drift", feature, f"{day}: {drift.said}", self._shown(drift, day, live))
         return found
 
     def _proxy(self, day: date) -> list[Incident]:
-        pair = _last_two(self._workspace)
-        if pair is None or not self._rated:
+        moves = self._workspace.registry.history()
+        live = moves[-1]
+        former = next((move.release for move in reversed(moves) if move.release != live.release), None)
+        since = date.fromisoformat(live.at[:10])
+        length = min(day - since + timedelta(days=1), timedelta(days=REFERENCE_DAYS))
+        if former is None or not self._rated or length <= timedelta(0):
             return []
-        served = self._served(day - timedelta(days=REFERENCE_DAYS), day + timedelta(days=1))
-        before, now = (self._period(served, release) for release in pair)
+        before = self._period(since - length, since + timedelta(days=1), former)
+        now = self._period(since, since + length, live.release)
         found = against_truth(before, now, self._terms.alpha)
         if found is None:
             return []
-        evidence = asdict(found) | {"before": pair[0], "now": pair[1], "day": day.isoformat()}
-        return self._open("proxy", pair[1], f"release {pair[1][:12]}: {found.said}", evidence)
+        evidence = asdict(found) | {"before": former, "now": live.release, "day": day.isoformat()}
+        return self._open("proxy", live.release, f"release {live.release[:12]}: {found.said}", evidence)
 
-    def _period(self, served: Sequence[Served], release: str) -> Period:
-        found = values(reply for reply in served if reply.release == release)
+    def _period(self, since: date, until: date, release: str) -> Period:
+        """How a release fared in some days, and its exam."""
         verdict = self._workspace.registry.get(release).verdict
         exam = self._workspace.blobs.get_json(verdict, Verdict).answers if verdict else {}
-        return Period(found["ratings"], found["corrections"], exam)
+        return period((reply for reply in self._served(since, until) if reply.release == release), exam)
 
     def _served(self, since: date, until: date) -> list[Served]:
         """What was served from one day to before another, ratings as the metric's goodness from 0 to 1."""
@@ -121,14 +124,6 @@ def _can_be_rated(settings: Settings) -> bool:
     """Whether the ratings are of responses, between bounds, as a rollout wants them too."""
     metric = settings.metrics[RATING]
     return metric.level == "response" and not (metric.type == "number" and None in (metric.low, metric.high))
-
-
-def _last_two(workspace: Workspace) -> tuple[str, str] | None:
-    """The release that was live before the live one, and that."""
-    releases = [move.release for move in workspace.registry.history()]
-    live = releases[-1]
-    former = next((release for release in reversed(releases) if release != live), None)
-    return None if former is None else (former, live)
 
 
 def _moves(workspace: Workspace) -> list[int]:

@@ -1,20 +1,24 @@
-"""Whether a day's traffic is like that of the days before: two-sample tests, one value for each subject.
+"""Whether a day's traffic is like that of the days before: two-sample tests on what each subject met in a day.
 
     inputs    prompt tokens, of all replies
     outputs   reply tokens, seconds, errors, replies cut short, refusals    of the live release only: another one
     scores    ratings, corrections                                          answers otherwise, and is meant to
 
-A day is a unit: each feature of it is held once against the reference, the days before. A subject counts once on each
-side, with the mean of its replies, so that one who asks a thousand times is one witness. The test is Kolmogorov's and
-Smirnov's: it sees any change of a distribution and assumes none. `alpha` is the chance that a day like all others is
-told as drift in any feature; it is shared among the features (Bonferroni). A change must be large as well as sure:
-`least_distance` is how far the two distribution functions must be apart, so that many users don't make a trifle an
-alarm.
+A day is held once against the reference, the days before. A value is the mean of one subject's replies of one day, so
+that one who asks a thousand times is one witness, and both sides are of the same kind: a mean over a week would be
+another. Subjects who come every day are no independent witnesses of the reference: it counts as Kish's effective number
+of values, the square of their number over the sum of the squares of each subject's, as if a subject were always the
+same. The test is Kolmogorov's and Smirnov's: it sees any change of a distribution and assumes none.
+
+`alpha` is the chance that a day like all others is told as drift in any feature; it is shared among the features
+(Bonferroni). A change must be large as well as sure: `least_distance` is how far the two distribution functions must be
+apart, so that many users don't make a trifle an alarm.
 
 Why no streaming detector: `benchmarks/drift.py` runs three of river's on the same days. Their alarms depend on how many
 requests a day has, and not on days, and their state would have to outlive restarts; this reads what is stored.
 
-Limits: subjects who come on both sides make the test keep below `alpha`. A week's rhythm is no drift, so the reference
+Limits: subjects who come on both sides, and values that are few and round, make the test keep below `alpha`, and so do
+those who come every day and differ from day to day. A week's rhythm is no drift, so the reference
 should hold whole weeks: with a Sunday unlike the other days, its alarms are more than `alpha` says, unless the
 distance excludes them.
 """
@@ -31,6 +35,8 @@ class Reply(Protocol):
 
     @property
     def subject(self) -> str: ...
+    @property
+    def at(self) -> str: ...
     @property
     def prompt_tokens(self) -> int: ...
     @property
@@ -51,8 +57,13 @@ INPUTS = ("prompt tokens",)
 OUTPUTS = ("reply tokens", "seconds", "errors", "cut short", "refusals", "ratings", "corrections")
 FEATURES = (*INPUTS, *OUTPUTS)
 
-Values = Mapping[str, Sequence[float]]
-"""Of each feature: a value for each subject."""
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Values of a feature, one for each subject and day, and how many independent ones they count as."""
+
+    values: Sequence[float]
+    effective: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class Terms:
 
     alpha: float = 0.001  # a day, all features together
     least_distance: float = 0.10
-    least_subjects: int = 50  # on each side; fewer are not tested
+    least_subjects: int = 50  # on each side, effective ones; fewer are not tested
 
 
 TERMS = Terms()
@@ -75,45 +86,57 @@ class Drift:
     distance: float  # between the distribution functions, 0 to 1
     p_value: float
     threshold: float
-    before: float  # means over subjects
+    before: float  # means
     now: float
-    subjects_before: int
-    subjects_now: int
+    witnesses_before: float  # effective numbers
+    witnesses_now: float
 
     @property
     def said(self) -> str:
         return (
-            f"{self.feature}: {self.now:.3g} on the mean of {self.subjects_now} subjects, {self.before:.3g} before; "
-            f"distance {self.distance:.2f}, p {self.p_value:.1e}"
+            f"{self.feature}: {self.now:.3g} on average, {self.before:.3g} before; distance {self.distance:.2f}, "
+            f"p {self.p_value:.1e}, of {self.witnesses_now:.0f} and {self.witnesses_before:.0f} witnesses"
         )
 
 
-def values(replies: Iterable[Reply]) -> dict[str, list[float]]:
-    """Each feature's values, one for each subject: the mean over its replies."""
-    sums: dict[str, dict[str, list[float]]] = {feature: {} for feature in FEATURES}
+def samples(replies: Iterable[Reply]) -> dict[str, Sample]:
+    """Each feature's values: the mean over the replies to a subject in a day."""
+    given: dict[str, dict[str, dict[str, list[float]]]] = {feature: {} for feature in FEATURES}
     for reply in replies:
         for feature, value in _measured(reply).items():
-            sums[feature].setdefault(reply.subject, []).append(value)
-    return {feature: [sum(given) / len(given) for given in of_subject.values()] for feature, of_subject in sums.items()}
+            given[feature].setdefault(reply.subject, {}).setdefault(reply.at[:10], []).append(value)
+    return {feature: _sample(of_subject) for feature, of_subject in given.items()}
 
 
-def drifted(before: Values, now: Values, features: Sequence[str] = FEATURES, terms: Terms = TERMS) -> list[Drift]:
+def _sample(of_subject: Mapping[str, Mapping[str, Sequence[float]]]) -> Sample:
+    values = [sum(day) / len(day) for days in of_subject.values() for day in days.values()]
+    squares = sum(len(days) ** 2 for days in of_subject.values())
+    return Sample(values, len(values) ** 2 / squares if squares else 0.0)
+
+
+def drifted(
+    before: Mapping[str, Sample], now: Mapping[str, Sample], features: Sequence[str] = FEATURES, terms: Terms = TERMS
+) -> list[Drift]:
     """The features in which `now` is unlike `before`; `terms.alpha` is shared among all features there are."""
-    from scipy.stats import ks_2samp
+    from scipy.stats import ks_2samp, kstwobign
 
     found = []
     threshold = terms.alpha / len(FEATURES)
     for feature in features:
         old, new = before[feature], now[feature]
-        if min(len(old), len(new)) < terms.least_subjects:
+        if min(old.effective, new.effective) < terms.least_subjects:
             continue
-        test = ks_2samp(old, new, method="asymp")
-        if test.pvalue < threshold and test.statistic >= terms.least_distance:
-            means = (sum(old) / len(old), sum(new) / len(new))
-            found.append(
-                Drift(feature, float(test.statistic), float(test.pvalue), threshold, *means, len(old), len(new))
-            )
+        distance = float(ks_2samp(old.values, new.values, method="asymp").statistic)
+        pooled = old.effective * new.effective / (old.effective + new.effective)
+        p_value = float(kstwobign.sf(distance * pooled**0.5))
+        if p_value < threshold and distance >= terms.least_distance:
+            means = (_mean(old.values), _mean(new.values))
+            found.append(Drift(feature, distance, p_value, threshold, *means, old.effective, new.effective))
     return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _measured(reply: Reply) -> dict[str, float]:

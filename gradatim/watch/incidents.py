@@ -89,8 +89,9 @@ class Incidents:
             else:
                 of = entry.body["incident"]
                 word = Word(entry.body["by"], entry.at, entry.body.get("reason", ""))
-                entries = (*found[of].entries, entry.index)
-                found[of] = replace(found[of], entries=entries, **{entry.body["event"]: word})
+                told = replace(found[of], entries=(*found[of].entries, entry.index))
+                closing = entry.body["event"] == "closed"
+                found[of] = replace(told, closed=word) if closing else replace(told, acknowledged=word)
         return list(found.values())
 
     def get(self, name: str) -> Incident:
@@ -138,8 +139,8 @@ class Incidents:
 
     def last_closed(self, kind: Kind, about: str) -> str | None:
         """When the last incident of this kind and subject was closed."""
-        words = [one.closed for one in self.all() if (one.kind, one.about) == (kind, about) and one.closed]
-        return max((word.at for word in words if word), default=None)
+        words = [one.closed for one in self.all() if (one.kind, one.about) == (kind, about)]
+        return max((word.at for word in words if word is not None), default=None)
 
     def data(self, incident: Incident) -> dict[str, Any]:
         """As the command line and the control plane tell it."""

@@ -4,12 +4,14 @@ A proxy is what users say of answers; the truth is what they had to correct, and
 questions that were asked of both releases when they were judged, and that neither ever studied. A release is held
 against the one that was live before it:
 
-    ratings rose    Mann-Whitney, one-sided, a mean rating for each subject
+    ratings rose    the mean over subjects of each one's mean rating: Welch's test, one-sided
     truth fell      corrections rose (the same test on each subject's share of corrected replies), or
                     exam answers fell (the sign test on the questions that exactly one of the two has right)
 
-It is told when the ratings rose *and* the truth fell, each shown at `alpha`, that of the truth shared between its two
-witnesses. So when only one of them happened, or neither, the chance of an alarm is `alpha` a look at most.
+Both periods must be of the same length, so that they hold the same kind of users: a longer one has more of those who
+come seldom. It is told when the ratings rose *and* the truth fell, each shown at `alpha`, that of the truth shared
+between its two witnesses. So when only one of them happened, or neither, the chance of an alarm is `alpha` a look at
+most.
 
 Limits: who corrects chooses to; a user interface that asks for corrections more often looks like a fall, but must raise
 the ratings too to be told. Exams are of what was learnt, not of everything.
@@ -17,10 +19,24 @@ the ratings too to be told. Exams are of what was learnt, not of everything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 LEAST_SUBJECTS = 50
+
+
+class Reply(Protocol):
+    """What is known of a reply."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def finish(self) -> str: ...
+    @property
+    def rating(self) -> float | None: ...
+    @property
+    def corrected(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,13 @@ class Divergence:
             f"ratings rose from {self.ratings_before:.2f} to {self.ratings_now:.2f} (p {self.ratings_p:.1e}) while "
             f"{self.witness} went from {self.truth_before:.1%} to {self.truth_now:.1%} (p {self.truth_p:.1e})"
         )
+
+
+def period(replies: Iterable[Reply], exam: Mapping[str, bool]) -> Period:
+    """How a release fared, by the replies that it gave; those that broke off are left out."""
+    good = [reply for reply in replies if reply.finish != "error"]
+    corrected = _by_subject(good, lambda reply: float(reply.corrected))
+    return Period(_by_subject(good, lambda reply: reply.rating), corrected, exam)
 
 
 def against_truth(before: Period, now: Period, alpha: float = 0.001) -> Divergence | None:
@@ -86,9 +109,17 @@ def _rose(before: Sequence[float], now: Sequence[float]) -> float | None:
         return None
     if len({*before, *now}) == 1:
         return 1.0
-    from scipy.stats import mannwhitneyu
+    from scipy.stats import ttest_ind
 
-    return float(mannwhitneyu(now, before, alternative="greater", method="asymptotic").pvalue)
+    return float(ttest_ind(now, before, equal_var=False, alternative="greater").pvalue)
+
+
+def _by_subject(replies: Iterable[Reply], value: Callable[[Reply], float | None]) -> list[float]:
+    given: dict[str, list[float]] = {}
+    for reply in replies:
+        if (one := value(reply)) is not None:
+            given.setdefault(reply.subject, []).append(one)
+    return [_mean(values) for values in given.values()]
 
 
 def _mean(values: Sequence[float]) -> float:
