@@ -101,14 +101,13 @@ class Scheduler:
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                decision = look(self._workspace)
+                decision, _ = self.once()
             except GradatimError as error:
                 self._say("can't decide", {"error": str(error)})
+            except Exception as error:
+                LOGGER.error("a look failed", exc_info=error)
             else:
-                self._say("decided", {name: decision.data()[name] for name in ("start", "why", "again")})
-                self._mark_giving_up(decision)
                 if decision.start:
-                    self.step()
                     continue
             self._stop.wait(max(self._every, _PART * (time.monotonic() - began)))
         LOGGER.info("stopped", extra={"data": {"steps": self.steps}})
@@ -116,6 +115,7 @@ class Scheduler:
     def once(self) -> tuple[Decision, Ended | None]:
         """Look once, and take the step if it is time."""
         decision = look(self._workspace)
+        self._say("decided", {name: decision.data()[name] for name in ("start", "why", "again")})
         self._mark_giving_up(decision)
         return decision, self.step() if decision.start else None
 

@@ -43,11 +43,11 @@ class Watchman:
     async def keep_watching(self) -> None:
         """Look when a day is over, until cancelled."""
         while True:
+            await asyncio.sleep(LOOK_SECONDS)
             try:
                 await asyncio.to_thread(self.look, datetime.now(UTC).date() - timedelta(days=1))
             except Exception as error:  # noqa: BLE001 - the next look may do better, and requests are answered meanwhile
                 LOGGER.error("the watch failed", exc_info=error)
-            await asyncio.sleep(LOOK_SECONDS)
 
     def look(self, day: date) -> list[Incident]:
         """Look at a day that is over, once; the incidents that were opened."""

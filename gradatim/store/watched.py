@@ -1,6 +1,8 @@
 """What a watch reads of the traffic: a row for each reply, with how it was rated and whether it was corrected.
 
 Questions and answers stay where they are: of their text only whether the answer opens like a refusal is looked at.
+Where there are more than `MOST` replies, those of a part of the subjects are read: subjects are digests, so the first
+of them in order are as good as drawn by lot, and each is there with all it asked.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from gradatim.store import tables
 from gradatim.store.database import Database
 
+MOST = 200_000
 _REFUSAL = re.compile(
     r"\W*(?:(?:i.m|i am) (?:(?:very|so) )?(?:sorry|afraid|unable|not able)|sorry\b|as an? (?:ai|language model)|"
     r"(?:unfortunately,? )?i (?:can.?t|cannot|can not|won.?t|do not know|don.?t know)\b)",
@@ -46,16 +49,19 @@ def opens_like_a_refusal(answer: str) -> bool:
 class Watched:
     """The traffic of a database, to be looked over."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, most: int = MOST) -> None:
+        self._database, self._most = database, most
 
     def served(self, since: str, until: str, metric: str) -> list[Served]:
         """The replies from one moment to before another, in order; those that nobody waited for are left out."""
         replies, answers = tables.interactions, tables.answers
+        period = (answers.c.at >= since, answers.c.at < until, replies.c.finish != "cancelled")
+        both = replies.join(answers, answers.c.id == replies.c.id)
+        count = select(func.count()).select_from(both).where(*period)
         query = (
             select(replies, answers.c.release, answers.c.at, answers.c.answer)
-            .join(answers, answers.c.id == replies.c.id)
-            .where(answers.c.at >= since, answers.c.at < until, replies.c.finish != "cancelled")
+            .select_from(both)
+            .where(*period)
             .order_by(replies.c.position)
         )
         rated = select(tables.ratings.c.response, tables.ratings.c.value).where(
@@ -65,6 +71,9 @@ class Watched:
             tables.feedback.c.correction.is_not(None), tables.feedback.c.status != "quarantined"
         )
         with self._database.reading() as connection:
+            found = int(connection.execute(count).scalar_one())
+            if found > self._most:
+                query = query.where(replies.c.subject < f"{int(self._most / found * 16**8):08x}")
             ratings = {row[0]: row[1] for row in connection.execute(rated.order_by(tables.ratings.c.position))}
             corrections = {row[0] for row in connection.execute(corrected)}
             return [_served(row, ratings, corrections) for row in connection.execute(query).mappings()]

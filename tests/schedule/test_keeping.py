@@ -89,6 +89,8 @@ def test_after_failures_in_a_row_it_waits_for_a_person(
     assert events(workspace) == ["failed", "failed", "gave-up"]
     assert [entry.body.get("said") for entry in workspace.ledger.entries("schedule")][:2] == ["what went wrong"] * 2
     assert len(attempts(workspace)) == 2
+    (incident,) = workspace.incidents.all()
+    assert (incident.kind, len(incident.entries)) == ("schedule", 4)  # both failures, giving up, and its own
     again = Scheduler(workspace, Share(), command=TAKER, every=0.05)  # a restart forgets nothing
     decision, ended = again.once()
     assert ended is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,7 +16,7 @@ from gradatim.ledger.bundle import check
 from gradatim.serve.settings import Settings
 from gradatim.serve.watching import Watchman
 from gradatim.store.traffic import Interaction, Rating
-from gradatim.store.watched import opens_like_a_refusal
+from gradatim.store.watched import Watched, opens_like_a_refusal
 from gradatim.types import Answer, Check, Feedback, Provenance, Verdict
 from gradatim.workspace import Workspace
 from tests.serve.conftest import ADMIN, Serve, new_release
@@ -174,3 +176,18 @@ def test_an_operator_sees_acknowledges_exports_and_closes(workspace: Workspace, 
     assert [entry.body["event"] for entry in check(file).entries] == ["opened", "acknowledged", "closed"]
     assert (schedule["start"], schedule["scheduler"]) == (False, None)
     assert schedule["why"].startswith("0 documents and 0 corrections wait")
+
+
+def test_of_much_traffic_a_part_of_the_subjects_is_read_whole(workspace: Workspace) -> None:
+    served = []
+    for number in range(600):
+        subject = hashlib.sha256(str(number % 200).encode()).hexdigest()
+        answer = Answer(f"a{number}", "Who?", "Nobody.", "r", "2026-03-01T10:00:00.000Z")
+        served.append((answer, Interaction(answer.id, "k", subject, None, "live", "[]", "stop", 1, 1, 0.1, 0.1)))
+    workspace.records.traffic.add(served)
+    everything = workspace.records.watched.served("2026-03-01", "2026-03-02", "rating")
+    assert len(everything) == 600
+    assert workspace.records.watched.served("2026-03-02", "2026-03-03", "rating") == []
+    part = Watched(workspace.records._database, most=150).served("2026-03-01", "2026-03-02", "rating")
+    assert 60 < len(part) < 250
+    assert set(Counter(reply.subject for reply in part).values()) == {3}
