@@ -33,7 +33,8 @@ def test_an_exam_is_a_witness() -> None:
     before = drawn(chance, 0.6, 0.05, right)
     found = against_truth(before, drawn(chance, 0.8, 0.05, wrong | {"q0": True, "new": True}))
     assert found is not None
-    assert (found.witness, found.truth_before, found.truth_now) == ("exam", 1.0, pytest.approx(1 / 40))
+    assert (found.witness, found.truth_before) == ("exam", 1.0)
+    assert found.truth_now == pytest.approx(1 / 40)
     assert found.truth_p == pytest.approx(0.5**39)
     assert against_truth(before, drawn(chance, 0.8, 0.05, right)) is None
 
