@@ -81,6 +81,7 @@ class Scheduler:
         self._workspace, self._share, self._command, self._every = workspace, share, command, every
         self._stop = threading.Event()
         self._told: Any = None
+        self._looking = 0.0  # seconds that the last look took
         self.steps = 0
 
     @contextmanager
@@ -99,7 +100,6 @@ class Scheduler:
         """Take steps until told to stop."""
         LOGGER.info("looks after steps", extra={"data": {"workspace": str(self._workspace.folder)}})
         while not self._stop.is_set():
-            began = time.monotonic()
             try:
                 decision, _ = self.once()
             except GradatimError as error:
@@ -109,12 +109,14 @@ class Scheduler:
             else:
                 if decision.start:
                     continue
-            self._stop.wait(max(self._every, _PART * (time.monotonic() - began)))
+            self._stop.wait(max(self._every, _PART * self._looking))
         LOGGER.info("stopped", extra={"data": {"steps": self.steps}})
 
     def once(self) -> tuple[Decision, Ended | None]:
         """Look once, and take the step if it is time."""
+        began = time.monotonic()
         decision = look(self._workspace)
+        self._looking = time.monotonic() - began
         self._say("decided", {name: decision.data()[name] for name in ("start", "why", "again")})
         self._mark_giving_up(decision)
         return decision, self.step() if decision.start else None
