@@ -55,6 +55,13 @@ def test_the_clock_of_an_incident(workspace: Workspace, incidents: Incidents) ->
     assert verify_workspace(workspace.folder).ok
 
 
+def test_evidence_that_is_gone_is_missed(workspace: Workspace, incidents: Incidents) -> None:
+    made = opened(incidents)
+    assert verify_workspace(workspace.folder).ok
+    (workspace.folder / "blobs" / made.evidence).unlink()
+    assert f"blobs/{made.evidence} is missing" in (verify_workspace(workspace.folder).problem or "")
+
+
 def test_words_that_can_not_be(incidents: Incidents) -> None:
     made = opened(incidents)
     with pytest.raises(InputError, match="say what came of it"):
