@@ -131,7 +131,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def scheduling(folder: Path) -> subprocess.Popen[str]:
+def scheduling(folder: Path, *more: str) -> subprocess.Popen[str]:
     """A scheduler in a process of its own, with the steps of the tests."""
     program = (
         "import sys, gradatim.schedule.keeping as keeping, gradatim.schedule.stepping as stepping\n"
@@ -139,7 +139,7 @@ def scheduling(folder: Path) -> subprocess.Popen[str]:
         "from gradatim.cli.main import main\nmain()"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", program, "run", "-w", str(folder), "--json"],
+        [sys.executable, "-c", program, "run", "-w", str(folder), "--json", *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -178,7 +178,7 @@ def test_a_real_step_killed_and_stopped_and_finished(workspace: Workspace, chart
     """On the tiny model: the child is killed while it judges, the scheduler told to stop while it tries again."""
     charter("most_failures = 9")
     following(real=True, die="judge")
-    keeper = scheduling(workspace.folder)
+    keeper = scheduling(workspace.folder, "--nice", "0")  # a busy machine would starve it, as is meant
     wait_for(lambda: events(workspace), 300)
     following(real=True, wait="release")
     wait_for(lambda: [e for e in workspace.ledger.entries("phase") if e.body["phase"] == "judge"], 300)
@@ -188,7 +188,7 @@ def test_a_real_step_killed_and_stopped_and_finished(workspace: Workspace, chart
     assert events(workspace)[-1] == "stopped"
     assert set(events(workspace)[:-1]) == {"failed"}
     following(real=True)
-    keeper = scheduling(workspace.folder)
+    keeper = scheduling(workspace.folder, "--nice", "0")
     wait_for(lambda: outcomes(workspace), 300)
     wait_for(lambda: workspace.stepping() is None)
     keeper.terminate()
