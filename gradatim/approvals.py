@@ -3,6 +3,10 @@
 Whoever gives the order, on the command line or over HTTP, passes here, so that nothing goes around the judge.
 A step whose charter wants approval leaves an entry "approval-needed" {release, step}; `approve` adds "approval", and
 `reject` "rejection", each {release, by, reason}.
+
+Where the charter has releases rolled out, neither a step nor an approval makes one live: they leave an entry
+"rollout-wanted" {release, by} and note the release beside the records, where a server that runs looks every second.
+Only servers roll out: so whoever wants it needs neither their address nor a key, and it waits while none runs.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 Word = Literal["awaiting", "approved", "rejected"]
 
+_WANTED = "rollout wanted"
 _WORDS: dict[str, Word] = {"approval-needed": "awaiting", "approval": "approved", "rejection": "rejected"}
 
 
@@ -47,9 +52,38 @@ def rollback(workspace: Workspace, release_id: str | None, by: str, reason: str)
 
 
 def approve(workspace: Workspace, release_id: str, by: str, reason: str) -> Release:
-    """A yes to a waiting release, which makes it live. Raises as `decide` does."""
+    """A yes to a waiting release, which makes it live, or has it rolled out. Raises as `decide` does."""
     approved = decide(workspace, release_id, by, approving=True, reason=reason)
+    if goes_by_rollout(workspace):
+        want_rollout(workspace, approved.id, by)
+        return approved
     return workspace.registry.promote(approved.id, reason=reason or "approved", by=by)
+
+
+def goes_by_rollout(workspace: Workspace) -> bool:
+    """Whether the charter has releases rolled out."""
+    from gradatim.charter import Charter
+
+    return Charter.load(workspace.charter_path).schedule.release == "rollout"
+
+
+def want_rollout(workspace: Workspace, release_id: str, by: str) -> None:
+    """Have a server roll a release out; wanting it again changes nothing, another one takes its place."""
+    body = {"release": release_id, "by": by}
+    if all(entry.body != body for entry in workspace.ledger.entries("rollout-wanted")):
+        workspace.ledger.append("rollout-wanted", body)
+    workspace.records.set_setting(_WANTED, release_id)
+
+
+def rollout_wanted(workspace: Workspace) -> str | None:
+    """The release that waits for a server to roll it out."""
+    return workspace.records.setting(_WANTED) or None
+
+
+def rollout_begun(workspace: Workspace, release_id: str) -> None:
+    """This release waits for a server no more."""
+    if rollout_wanted(workspace) == release_id:
+        workspace.records.set_setting(_WANTED, "")
 
 
 def releases_data(workspace: Workspace) -> dict[str, Any]:
@@ -90,7 +124,7 @@ def decide(workspace: Workspace, release_id: str, by: str, *, approving: bool, r
         state = f"was {word} already" if word else "never needed approval"
         raise InputError(f"Release {release.id[:12]} {state}: `gradatim releases` lists those that wait")
     if approving:
-        _refuse_outdated(workspace, release)
+        refuse_outdated(workspace, release)
     kind = "approval" if approving else "rejection"
     workspace.ledger.append(kind, {"release": release.id, "by": by, "reason": reason})
     return release
@@ -121,8 +155,8 @@ def _state(workspace: Workspace, release: str) -> str:
     return said(workspace).get(release, "never live")
 
 
-def _refuse_outdated(workspace: Workspace, release: Release) -> None:
-    """What was judged against another release than the live one would take its lessons away unseen."""
+def refuse_outdated(workspace: Workspace, release: Release) -> None:
+    """InputError: what was judged against another release than the live one would take its lessons away unseen."""
     live = workspace.registry.live_id()
     if release.parent is not None and release.parent != live:
         raise InputError(

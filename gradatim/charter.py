@@ -100,6 +100,23 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """When `gradatim run` takes a step by itself, how much of that a day, and how what passed goes out."""
+
+    documents: int = 1
+    corrections: int = 5
+    quiet_minutes: float = 10.0
+    patience_hours: float = 24.0
+    hours: tuple[str, ...] = ()
+    steps_a_day: int = 8
+    day_seconds: float = 7_200.0
+    day_joules: float = 480_000.0
+    most_failures: int = 3
+    retry_minutes: float = 30.0
+    release: str = "promote"
+
+
+@dataclass(frozen=True, slots=True)
 class Charter:
     """The bounds, and where they stand. Made by `load`; the constructor is for a charter that no file holds."""
 
@@ -109,6 +126,7 @@ class Charter:
     approval: Approval = Approval()
     rollout: RolloutLimits = RolloutLimits()
     trust: Trust = Trust()
+    schedule: Schedule = Schedule()
     path: Path = DEFAULT_PATH
     digest: Digest = ""  # of the file's bytes; empty when there is no file
     lines: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
@@ -124,6 +142,7 @@ class Charter:
             Approval(**file.values.get("approval", {})),
             RolloutLimits(**file.values.get("rollout", {})),
             Trust(**file.values.get("trust", {})),
+            Schedule(**file.values.get("schedule", {})),
             path=path,
             digest=file.digest,
             lines=file.lines,

@@ -122,6 +122,32 @@ def _some(value: Any) -> int:
     return value
 
 
+def _one_of(*words: str) -> Rule:
+    demand = f"one of {', '.join(as_toml(word) for word in words)}"
+
+    def rule(value: Any) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(demand)
+        return value
+
+    return rule
+
+
+_TIME = r"(?:[01]\d|2[0-3]):[0-5]\d"
+
+
+def _spans(value: Any) -> tuple[str, ...]:
+    """Spans of a day, each from one time to another one, the next day's where that is earlier."""
+    demand = 'a list of spans of the day in quotes, like ["22:00-06:00"]'
+    if not isinstance(value, list) or not all(isinstance(span, str) for span in value):
+        raise ValueError(demand)
+    for span in value:
+        times = re.fullmatch(rf"({_TIME})-({_TIME}|24:00)", span, re.ASCII)
+        if not times or times[1] == times[2]:
+            raise ValueError(demand)
+    return tuple(value)
+
+
 def _shares(most: float, demand: str, *, falling: bool = False) -> Rule:
     """Shares above 0 and up to `most` in order: growing, or never growing."""
     share = _number(0, most, demand)
@@ -187,6 +213,19 @@ RULES: dict[str, dict[str, Rule]] = {
         "copies": _some,
         "planted_questions": _some,
         "newcomers": _some,
+    },
+    "schedule": {
+        "documents": _count,
+        "corrections": _count,
+        "quiet_minutes": _number(0, math.inf, "a number of minutes, 0 or more"),
+        "patience_hours": _hours,
+        "hours": _spans,
+        "steps_a_day": _some,
+        "day_seconds": _number(0, math.inf, "a number of seconds above 0", ends=False),
+        "day_joules": _number(0, math.inf, "a number of joules above 0", ends=False),
+        "most_failures": _some,
+        "retry_minutes": _number(0, math.inf, "a number of minutes, 0 or more"),
+        "release": _one_of("promote", "rollout"),
     },
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from gradatim import __version__
+from gradatim.approvals import want_rollout
 from gradatim.diagnose import diagnose
 from gradatim.errors import InputError
 from gradatim.judge import Exam, Thresholds, answered_in_context, skill_suite, verdict, write_exam
@@ -65,7 +66,7 @@ CONTEXT_CHARACTERS = 6000
 class Decision:
     """How a step ends: its outcome, why, and the release that was made."""
 
-    outcome: Literal["released", "awaiting-approval", "rejected", "inconclusive", "nothing-to-do"]
+    outcome: Literal["released", "awaiting-approval", "awaiting-rollout", "rejected", "inconclusive", "nothing-to-do"]
     reason: str
     candidate: str | None = None
     release: str | None = None
@@ -444,6 +445,10 @@ def release(bench: Workbench, step: str, candidates: Sequence[Candidate], verdic
     if moved:
         why = f"{made.id} was judged beside {bench.live.id}, but meanwhile {moved} became live: take another step"
         return Decision("inconclusive", why, candidate.name, made.id)
+    if bench.charter.schedule.release == "rollout":
+        want_rollout(bench.workspace, made.id, by="gradatim step")
+        line = bench.charter.line("schedule.release")
+        return Decision("awaiting-rollout", f"{reason}; a server rolls it out ({line})", candidate.name, made.id)
     registry.promote(made.id, reason, by="gradatim step")
     return Decision("released", reason, candidate.name, made.id)
 
@@ -487,7 +492,7 @@ def watch(
     for item in evidence.quarantined:
         mark = records.mark_documents if item.record in documents else records.mark_feedback
         mark([item.record], "quarantined", item.reason)
-    if decision.outcome in ("released", "awaiting-approval", "nothing-to-do"):
+    if decision.outcome in ("released", "awaiting-approval", "awaiting-rollout", "nothing-to-do"):
         records.mark_documents([document.id for document in evidence.documents], "studied")
         records.mark_feedback(list(evidence.feedback), "studied")
     if candidates and candidates[0].strategy != RAW:

@@ -246,9 +246,11 @@ class StepReport:
     """The whole story of one step, as `gradatim step` tells it and the ledger keeps it."""
 
     step: str
-    outcome: Literal["released", "awaiting-approval", "rejected", "inconclusive", "nothing-to-do", "error"]
+    outcome: Literal[
+        "released", "awaiting-approval", "awaiting-rollout", "rejected", "inconclusive", "nothing-to-do", "error"
+    ]
     candidates: tuple[Candidate, ...]
     verdicts: tuple[Verdict, ...]  # one for each candidate, in the same order
-    release: str | None  # id of the release that was made, live or awaiting approval
+    release: str | None  # id of the release that was made, live or not yet
     cost: Cost
     reason: str  # one line: why this outcome; cites the charter's line where a bound decided

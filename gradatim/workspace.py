@@ -10,7 +10,8 @@
     live             id of the live release
     partial/         scratch folders of an unfinished step
     writer/          rounds of an unfinished outer loop
-    lock             held while a step runs; says by which process
+    lock, run.lock   held while a step runs, and while `gradatim run` does; they say by which process
+    step.log         what the last step that `gradatim run` took said
 
 A new workspace is built aside and renamed into place. In a folder that already holds other things its pieces are
 moved in one by one, `workspace.json` last; a kill in between is cleared away by the next `create`.
@@ -18,9 +19,7 @@ moved in one by one, `workspace.json` last; a kill in between is cleared away by
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -33,15 +32,17 @@ from typing import TYPE_CHECKING, Any
 from gradatim.errors import GradatimError, IntegrityError, WorkspaceError
 from gradatim.ledger.log import Ledger
 from gradatim.release.registry import Registry
-from gradatim.store import durable
+from gradatim.store import durable, locks
 from gradatim.store.adapters import Adapters
 from gradatim.store.blobs import Blobs
 from gradatim.store.canonical import canonical, digest_of
+from gradatim.watch.incidents import Incidents
 
 if TYPE_CHECKING:
     from gradatim.store.records import Records
 
-SETTINGS, CHARTER, DATABASE, RECORDS = "workspace.json", "charter.toml", "database.toml", "records.sqlite"
+SETTINGS, CHARTER, STEP_LOCK = "workspace.json", "charter.toml", "lock"
+DATABASE, RECORDS = "database.toml", "records.sqlite"
 _PIECES = ("ledger", "blobs", "adapters", "live", CHARTER, DATABASE, SETTINGS)
 _BUILDING = f"{durable.TEMPORARY}workspace"
 FORMAT = 1
@@ -58,6 +59,7 @@ class Workspace:
         self.blobs = Blobs(folder / "blobs")
         self.adapters = Adapters(folder / "adapters")
         self.registry = Registry(folder, self.ledger, self.blobs, self.adapters)
+        self.incidents = Incidents(folder, self.ledger, self.blobs)
 
     @classmethod
     def create(cls, folder: Path, base: dict[str, Any], charter_text: str, *, database: str | None = None) -> Workspace:
@@ -114,20 +116,13 @@ class Workspace:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only step that runs here; WorkspaceError at once when another one does."""
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise WorkspaceError(
-                    f"Another step is running in {self.folder} (process {holder}): wait for it, or stop it"
-                ) from None
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        busy = f"Another step is running in {self.folder} (process {{holder}}): wait for it, or stop it"
+        with locks.held(self.folder / STEP_LOCK, busy):
             yield
-        finally:
-            os.close(descriptor)
+
+    def stepping(self) -> str | None:
+        """The process that takes a step here at this moment."""
+        return locks.holder(self.folder / STEP_LOCK)
 
 
 def read_database(folder: Path) -> str | None:

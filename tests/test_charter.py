@@ -35,14 +35,14 @@ def complaint(folder: Path, text: str) -> str:
 
 def test_the_default_file_says_what_the_types_default_to() -> None:
     loaded, bare = Charter.default(), Charter()
-    for section in ("sources", "gate", "budget", "approval", "rollout", "trust"):
+    for section in ("sources", "gate", "budget", "approval", "rollout", "trust", "schedule"):
         assert asdict(getattr(loaded, section)) == asdict(getattr(bare, section))
 
 
 def test_the_default_file_sets_every_key_and_explains_it() -> None:
     lines = DEFAULT_PATH.read_text(encoding="utf-8").splitlines()
     keys = [index for index, line in enumerate(lines) if "=" in line and not line.startswith("#")]
-    assert len(keys) == 39
+    assert len(keys) == 50
     assert all(lines[index - 1].startswith("#") for index in keys)
 
 
@@ -148,6 +148,16 @@ def test_a_list_is_cited_as_toml(tmp_path: Path) -> None:
         ("[rollout]\nholdback = 0", "/charter.toml:2: holdback = 0 must be between 0 and 0.5"),
         ("[rollout]\nmost_latency_ratio = 0.5", "must be a ratio of 1 or more"),
         ("[rollout]\nwatch_hours = -1", "must be a number of hours, 0 or more"),
+        ("[schedule]\ndocuments = -1", "/charter.toml:2: documents = -1 must be a whole number, 0 or more"),
+        ("[schedule]\nsteps_a_day = 0", "/charter.toml:2: steps_a_day = 0 must be a whole number, 1 or more"),
+        ("[schedule]\nmost_failures = true", "most_failures = true must be a whole number, 1 or more"),
+        ("[schedule]\nquiet_minutes = inf", "must be a number of minutes, 0 or more"),
+        ("[schedule]\nday_joules = 0", "must be a number of joules above 0"),
+        ('[schedule]\nhours = "22:00-06:00"', '/charter.toml:2: hours = "22:00-06:00" must be a list of spans'),
+        ('[schedule]\nhours = ["22-06"]', "must be a list of spans of the day"),
+        ('[schedule]\nhours = ["24:00-06:00"]', "must be a list of spans of the day"),
+        ('[schedule]\nhours = ["06:00-06:00"]', "must be a list of spans of the day"),
+        ('[schedule]\nrelease = "wait"', 'release = "wait" must be one of "promote", "rollout"'),
         ('[sources]\nallow = "*"', '/charter.toml:2: allow = "*" must be a list of patterns'),
         ('[sources]\ndeny = ["docs/*"]', '"docs/*" would match nothing: write an absolute path'),
     ],

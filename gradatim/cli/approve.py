@@ -17,12 +17,14 @@ def approve(
     reason: ReasonOption = "",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> Result:
-    """Approve a release that awaits approval, and make it live.
+    """Approve a release that awaits approval, and make it live, or have a server roll it out where the charter says so.
 
     JSON: {"release", "live", "by"}
     """
     by = words(by, "name after --by")
     with opened(workspace) as here:
         approved = approvals.approve(here, release, by, reason)
-    data = {"release": approved.id, "live": True, "by": by}
-    return Result(data, lambda to: to.print(f"release {approved.id[:12]} is approved and live"))
+        live = here.registry.live_id() == approved.id
+    data = {"release": approved.id, "live": live, "by": by}
+    then = "live" if live else "waits for a server to roll it out"
+    return Result(data, lambda to: to.print(f"release {approved.id[:12]} is approved and {then}"))

@@ -18,6 +18,7 @@ from gradatim.cli.demo import demo
 from gradatim.cli.doctor import doctor
 from gradatim.cli.export import export
 from gradatim.cli.feedback import feedback
+from gradatim.cli.incidents import incidents
 from gradatim.cli.init import init
 from gradatim.cli.keys import keys
 from gradatim.cli.promote import promote
@@ -26,6 +27,7 @@ from gradatim.cli.reject import reject
 from gradatim.cli.releases import releases
 from gradatim.cli.reported import reported
 from gradatim.cli.rollback import rollback
+from gradatim.cli.run import run
 from gradatim.cli.seal import seal
 from gradatim.cli.serve import serve
 from gradatim.cli.show import show
@@ -35,7 +37,7 @@ from gradatim.cli.verify import verify
 
 COMMANDS = (
     *(demo, init, add, feedback, quarantine, ask, step, seal, status, releases, show),
-    *(approve, reject, rollback, promote, keys, serve, export, backup, restore, verify, doctor),
+    *(approve, reject, rollback, promote, keys, serve, run, incidents, export, backup, restore, verify, doctor),
 )
 
 app = typer.Typer(

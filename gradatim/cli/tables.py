@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _STYLES = {
     **dict.fromkeys(("pass", "released", "live", "approved", "ok", "right"), "green"),
     **dict.fromkeys(("fail", "rejected", "error", "wrong"), "red"),
-    **dict.fromkeys(("inconclusive", "awaiting-approval", "awaiting", "warn"), "yellow"),
+    **dict.fromkeys(("inconclusive", "awaiting-approval", "awaiting-rollout", "awaiting", "warn"), "yellow"),
 }
 
 

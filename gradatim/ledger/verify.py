@@ -3,8 +3,9 @@
     python -m gradatim.ledger.verify DIR [--trusted CHECKPOINT]
 
 Held against the signed checkpoint: every ledger entry, every blob and adapter (whether or not the ledger names it),
-everything that the ledger does name (releases and their adapters, results of phases), `workspace.json`, and the live
-pointer. Not covered, because they change in ordinary use: `charter.toml`, `records.sqlite`, scratch folders.
+everything that the ledger does name (releases and their adapters, results of phases, what incidents rest on),
+`workspace.json`, and the live pointer. Not covered, because they change in ordinary use: `charter.toml`,
+`records.sqlite`, scratch folders.
 
 Limits, honestly: whoever holds `ledger/key.pem` can rewrite the whole history and sign it anew, and whoever can write
 the folder can put an older, complete copy of it back. Neither is visible from inside. Copy `ledger/checkpoint`
@@ -125,6 +126,8 @@ def _verify_named(folder: Path, entries: list[Entry]) -> None:
     for entry in entries:
         if entry.kind == "writer":
             needed += [adapters.folder / entry.body["adapter"], folder / "blobs" / entry.body["report"]]
+        if entry.kind == "incident" and entry.body["event"] == "opened":
+            needed += [folder / "blobs" / entry.body[name] for name in ("evidence", "settings")]
         if entry.kind == "release":
             release = json.loads(blobs.get(entry.body["release"]))
             for digest in release["adapters"]:

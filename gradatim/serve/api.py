@@ -39,6 +39,7 @@ from gradatim.serve.streaming import EventStream, events, until_gone
 from gradatim.serve.telemetry import LOGGER
 from gradatim.serve.tokens import Tokens
 from gradatim.serve.unseen import keep_asking
+from gradatim.serve.watching import Watchman
 
 RELEASE_HEADER = "x-gradatim-release"
 ARM_HEADER = "x-gradatim-arm"
@@ -77,17 +78,22 @@ def create_app(
 ) -> Any:
     """The ASGI app of one workspace."""
     metrics = service.metrics
+    watchman = Watchman(service.workspace, settings)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
-        looking = asyncio.create_task(rollouts.keep_looking(metrics))
-        asking = asyncio.create_task(keep_asking(service, rollouts, metrics))
+        loops = (
+            rollouts.keep_looking(metrics),
+            keep_asking(service, rollouts, metrics),
+            watchman.keep_watching(),
+        )
+        working = [asyncio.create_task(work) for work in loops]
         try:
             yield
         finally:
-            looking.cancel()
-            asking.cancel()
+            for task in working:
+                task.cancel()
             await service.close()
 
     app = FastAPI(

@@ -4,8 +4,9 @@
     releases    GET; {id}:promote, :rollback {by, reason, release?}
     approvals   GET; {id}:approve :reject {by, reason}
     steps       GET; {id}: GET
-    feedback    GET        costs    GET
+    feedback    GET        costs    GET        schedule    GET
     quarantine  GET; {id}:release :discard {by, reason}
+    incidents   GET; {id}: GET, /export; :acknowledge :close {by, reason}
     replies     {id}: GET
     ledger      checkpoint, proof/{index}: GET; :verify
 
@@ -20,15 +21,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from gradatim import account, approvals, quarantine
 from gradatim.errors import CharterError, InputError
 from gradatim.ledger.verify import verify_workspace
+from gradatim.schedule import keeping
 from gradatim.serve.access import ByAdmin, only_admins
 from gradatim.serve.base import Refused
 from gradatim.serve.rollouts import Command, Rollouts
+from gradatim.watch.incidents import Incident
 from gradatim.workspace import Workspace
 
 T = TypeVar("T")
@@ -85,6 +88,8 @@ def control_plane(workspace: Workspace, rollouts: Rollouts) -> APIRouter:
     _add_releases(router, workspace)
     _add_steps(router, workspace)
     _add_quarantine(router, workspace)
+    _add_schedule(router, workspace)
+    _add_incidents(router, workspace)
     _add_ledger(router, workspace)
     return router
 
@@ -167,9 +172,9 @@ def _add_releases(router: APIRouter, workspace: Workspace) -> None:
 
     @router.post("/approvals/{release}:approve")
     async def approve(release: str, body: Order) -> Plain:
-        """A yes from somebody whom the charter names: the release is live."""
+        """A yes from somebody whom the charter names: the release is live, or rolled out where the charter says so."""
         approved = await _done(lambda: approvals.approve(workspace, release, body.by, body.reason))
-        return {"release": approved.id, "live": True}
+        return {"release": approved.id, "live": await _done(workspace.registry.live_id) == approved.id}
 
     @router.post("/approvals/{release}:reject")
     async def reject(release: str, body: Order) -> Plain:
@@ -246,6 +251,54 @@ def _add_quarantine(router: APIRouter, workspace: Workspace) -> None:
             "subject": served.subject,
             "at": answer.at,
         }
+
+
+def _add_schedule(router: APIRouter, workspace: Workspace) -> None:
+    @router.get("/schedule")
+    async def schedule() -> Plain:
+        """Whether a step would be taken now and why, as `gradatim run --dry-run` says; and by which scheduler."""
+
+        def read() -> Plain:
+            return keeping.look(workspace).data() | {"scheduler": keeping.keeper(workspace)}
+
+        return await _done(read)
+
+
+def _add_incidents(router: APIRouter, workspace: Workspace) -> None:
+    known = workspace.incidents
+
+    async def shown(incident: str) -> Incident:
+        return await _done(lambda: known.get(incident), 404)
+
+    @router.get("/incidents")
+    async def all_incidents() -> Plain:
+        """What a person must look at, or has: in the order in which they were opened."""
+        return {"incidents": await _done(lambda: [known.data(one) for one in known.all()])}
+
+    @router.get("/incidents/{incident}")
+    async def one_incident(incident: str) -> Plain:
+        """One incident, with what it was opened on."""
+        found = await shown(incident)
+        return known.data(found) | {"evidence": await _done(lambda: known.evidence(found))}
+
+    @router.post("/incidents/{incident}:acknowledge")
+    async def acknowledge(incident: str, body: Order) -> Plain:
+        """Somebody has seen it."""
+        found = await shown(incident)
+        return known.data(await _done(lambda: known.acknowledge(found.id, body.by)))
+
+    @router.post("/incidents/{incident}:close")
+    async def close(incident: str, body: Order) -> Plain:
+        """Somebody has dealt with it, and says how."""
+        found = await shown(incident)
+        return known.data(await _done(lambda: known.close(found.id, body.by, body.reason)))
+
+    @router.get("/incidents/{incident}/export", response_class=Response)
+    async def export(incident: str) -> Response:
+        """A zip file that `gradatim verify --bundle` checks: entries with proofs, evidence, settings."""
+        found = await shown(incident)
+        named = {"content-disposition": f'attachment; filename="{found.id}.zip"'}
+        return Response(await _done(lambda: known.bundle(found)), media_type="application/zip", headers=named)
 
 
 def _add_ledger(router: APIRouter, workspace: Workspace) -> None:

@@ -10,7 +10,8 @@ entry "rollout" of the ledger, written after what it asks for was done; what a k
 Rails: errors, latency (seconds of the whole reply), length (tokens), refusals, the slices that the charter names, and,
 where the charter gives prices and wants probes, costs and safety; alpha is split among those there are. A reply that
 its client left counts for the arms' sizes only. In the shadow nothing that users were given is compared, only what was
-tried unseen (`rehearsal.py`). When somebody else moves the live release, the rollout is given up.
+tried unseen (`rehearsal.py`). When somebody else moves the live release, the rollout is given up. What a step or an
+approval wants rolled out (`approvals.py`) is begun by a look, where nothing else is under way.
 
 Limits: one rollout at a time, by one server of the workspace. A look handles the state whole, some hundred bytes for
 each subject.
@@ -31,14 +32,15 @@ from typing import Any, Literal
 
 from gradatim import approvals
 from gradatim.charter import Charter
-from gradatim.errors import InputError
+from gradatim.errors import GradatimError, InputError
 from gradatim.rollout import Assignment, Event, Evidence, Newcomers, Rollout, Row, dump, load
 from gradatim.rollout import Settings as Terms
 from gradatim.rollout.assignment import Wave
+from gradatim.rollout.events import ITSELF
 from gradatim.serve.choosing import Choice, LiveOnly
 from gradatim.serve.rehearsal import UNSAFE, Rehearsal
 from gradatim.serve.settings import RATING, Metric, Settings
-from gradatim.serve.telemetry import Metrics
+from gradatim.serve.telemetry import LOGGER, Metrics
 from gradatim.serve.unseen import Seen, Work
 from gradatim.store.canonical import canonical
 from gradatim.store.clock import now
@@ -103,6 +105,8 @@ class Rollouts:
         self._prices = (0.0, 0.0)
         self._latest = self._read()
         self._picture = self._drawn()
+        self._incident = ""  # the rollout whose way back was told as an incident
+        self._hindrance = ""  # why what is wanted can't be begun
 
     # ------------------------------------------------------------------ choosing
 
@@ -174,6 +178,33 @@ class Rollouts:
                 self._change(self._latest, seen)
                 if self._picture is None:
                     self._picture = self._drawn()
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """Begin what a step or an approval wants rolled out. What can't be begun yet waits, and that is said once."""
+        wanted, latest = approvals.rollout_wanted(self._workspace), self._latest
+        if wanted is None or (latest is not None and latest.rollout.open):
+            return
+        begun = wanted == self.live() or any(saved.candidate == wanted for saved in self._table.all())
+        if not begun and not self._outdated(wanted):
+            try:
+                self.start(wanted, "gradatim serve")
+            except GradatimError as error:
+                if str(error) != self._hindrance:
+                    self._hindrance = str(error)
+                    LOGGER.error("a rollout can't begin", extra={"data": {"release": wanted, "error": str(error)}})
+                return
+        approvals.rollout_begun(self._workspace, wanted)
+        self._hindrance = ""
+
+    def _outdated(self, wanted: Digest) -> bool:
+        """Whether it was judged beside a release that isn't live any more; then it is given up, in the ledger."""
+        try:
+            approvals.refuse_outdated(self._workspace, self._workspace.registry.get(wanted))
+        except InputError as error:
+            self._workspace.ledger.append("rollout-dropped", {"release": wanted, "reason": str(error)})
+            return True
+        return False
 
     def _observe(self, latest: _Latest, at: float) -> None:
         saved = latest.saved
@@ -300,6 +331,20 @@ class Rollouts:
             self._workspace.ledger.append(ENTRY, body)
             latest.told = number + 1
         self._picture = self._drawn()
+        self._tell(latest)
+
+    def _tell(self, latest: _Latest) -> None:
+        """A rollout that took a release back by itself is an incident."""
+        last = latest.events[-1] if latest.events else None
+        if last is None or last["kind"] != "rollback" or last["by"] != ITSELF or self._incident == latest.saved.id:
+            return
+        saved, about = latest.saved, f"{latest.saved.id}: release {latest.saved.candidate[:12]}"
+        self._incident = saved.id
+        if any(incident.about == about for incident in self._workspace.incidents.all()):
+            return
+        told = [e.index for e in self._workspace.ledger.entries(ENTRY) if e.body["rollout"] == saved.id]
+        evidence = {"rollout": saved.id, "live": saved.live, "candidate": saved.candidate, "event": last}
+        self._workspace.incidents.open("rollback", about, f"{about} was taken back: {last['reason']}", evidence, told)
 
     def _move(self, saved: SavedRollout, event: dict[str, Any]) -> None:
         """The live release, where an event moves it; not when somebody else moved it before."""

@@ -90,10 +90,10 @@ class JsonLines(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Send our lines and uvicorn's to standard error, as JSON."""
+    """Send our lines, a scheduler's and uvicorn's to standard error, as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
-    for name in (LOGGER.name, "uvicorn", "uvicorn.error"):
+    for name in (LOGGER.name, "gradatim.schedule", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)

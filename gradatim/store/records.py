@@ -22,6 +22,7 @@ from gradatim.store.keys import Keys
 from gradatim.store.quarantine import Quarantine
 from gradatim.store.rollouts import RolloutTable
 from gradatim.store.traffic import Traffic
+from gradatim.store.watched import Watched
 from gradatim.types import Answer, Digest, Document, Feedback, Provenance
 
 _OWNER = "workspace"
@@ -64,6 +65,7 @@ class Records:
         self.keys = Keys(self._database)
         self.rollouts = RolloutTable(self._database)
         self.quarantine = Quarantine(self._database)
+        self.watched = Watched(self._database)
 
     def close(self) -> None:
         self._database.close()

@@ -36,6 +36,8 @@ ARGUMENTS = {
     "promote": ["abcdef"],
     "keys": [],
     "serve": [],
+    "run": [],
+    "incidents": [],
 }
 
 

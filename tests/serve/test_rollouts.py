@@ -122,6 +122,9 @@ def test_bad_ratings_take_a_release_back(workspace: Workspace, serve: Serve, can
     told = [entry.body for entry in workspace.ledger.entries("rollout")]
     assert [body["event"] for body in told] == found["events"]
     assert [body["number"] for body in told] == [0, 1]
+    (incident,) = workspace.incidents.all()
+    assert (incident.kind, incident.state) == ("rollback", "open")
+    assert workspace.incidents.evidence(incident)["event"] == found["events"][-1]
     assert verify_workspace(workspace.folder).ok
 
 
