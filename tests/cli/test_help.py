@@ -25,7 +25,9 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_of_the_plan_is_there() -> None:
-    wanted = "demo init add feedback ask step status releases show approve reject rollback promote keys serve"
+    wanted = (
+        "demo init add feedback quarantine ask step status releases show approve reject rollback promote keys serve"
+    )
     assert [*wanted.split(), "export", "verify", "doctor"] == NAMES
 
 
