@@ -14,6 +14,8 @@ decide) on the same ratings. The attacker knows which arm answered (the worst ca
     blind      as "back", but the arm can't be told: half of its ratings are down, whoever answered
     none       nobody attacks; an equal canary
 
+**Rails**: every rail that a server knows, on two releases that do exactly alike, so each that fires is a false alarm.
+
 A run ends with the watch's begin, a rollback, or a pause for a person; **corrections**: see there. The last line is one
 JSON object.
 """
@@ -26,6 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,7 @@ from scipy.stats import binomtest
 from gradatim.observe.passages import split_passages
 from gradatim.observe.screening import screen
 from gradatim.rollout import Newcomers, Rollout, Row, Settings
+from gradatim.rollout.settings import DEFAULT_RAILS, Step, slice_floor
 from gradatim.types import Document, Feedback, Provenance
 
 HONEST = {"shop": 6000, "helpdesk": 3000, "intranet": 1000}
@@ -198,13 +202,67 @@ def doubted(items: list[Feedback], why: str) -> list[str]:
     return [item.record for item in screen([], [], items).quarantined if why in item.reason]
 
 
+# ------------------------------------------------------------------ rails
+
+RAILS = replace(
+    Settings(),
+    rails=(*DEFAULT_RAILS, slice_floor("de", 0.10)),
+    steps=(Step(0.5, margin=0.05, units=10**9),),
+)
+"""Every rail that a server knows, in one step that never ends."""
+
+LOOKS, A_LOOK = 40, 100
+
+
+def false_alarm(rates: str, seed: int) -> list[str]:
+    """The rails that take back a release that does exactly as the live one, over 40 looks at 4,000 users."""
+    chance = np.random.default_rng(seed)
+    rollout, _ = Rollout.start(RAILS, "live", "canary", f"deal {seed:>20}".encode(), 0.0)
+    often = 0.01 if rates == "rare" else 0.3
+    probes = chance.random((2, 24)) < 0.5
+    rows = [
+        Row(f"probe {n}", 0, {"unsafe": float(mine) - float(theirs)}, probe=True)
+        for n, (mine, theirs) in enumerate(zip(*probes, strict=True))
+    ]
+    for look in range(LOOKS):
+        for number in range(A_LOOK):
+            length = float(chance.lognormal(5, 0.7))
+            values = {
+                "rating": float(chance.random() < 0.7),
+                "error": float(chance.random() < often),
+                "refusal": float(chance.random() < often),
+                "latency": float(chance.lognormal(0, 0.5)),
+                "length": length,
+                "cost": length * 2e-6,
+            }
+            rows.append(Row(f"user {look} {number}", 0, values, ("de",) if number % 4 == 0 else ()))
+        rollout.observe(rows, look * 600.0)
+        rows = []
+        failed = [found.name for found in rollout.evidence()[1:-2] if found.finding == "fail"]
+        if failed:
+            return failed
+    return []
+
+
+def rails(runs: int, processes: int) -> dict[str, Any]:
+    """How often each rail fires although nothing is worse, with rare errors and with frequent ones."""
+    figures: dict[str, Any] = {"allowed, each": RAILS.rail_alpha("steps")}
+    with ProcessPoolExecutor(processes) as pool:
+        for rates in ("rare", "frequent"):
+            fired = Counter(name for names in pool.map(partial(false_alarm, rates), range(runs)) for name in names)
+            figures[rates] = dict(fired)
+            print(f"rails that fired in {runs} runs, {rates:8} errors: {dict(fired)}", flush=True)
+    return figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     began = time.monotonic()
-    found = {"corrections": corrections(), "rollouts": rollouts(options.runs, options.processes)}
+    found = {"corrections": corrections(), "rails": rails(options.runs, options.processes)}
+    found["rollouts"] = rollouts(options.runs, options.processes)
     print(json.dumps({**vars(options), "seconds": round(time.monotonic() - began), **found}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,7 +57,12 @@ class Users:
             self.met += 1
             subject, identity = f"user {self.met}", f"reply-{self.met}"
             choice = self.rollouts.choose(subject)
-            given = {"text": FINE, "seconds": float(self.chance.lognormal(-1, 0.2)), "tokens": 20, "finish": "stop"}
+            given: dict[str, Any] = {
+                "text": FINE,
+                "seconds": float(self.chance.lognormal(-1, 0.2)),
+                "tokens": 20,
+                "finish": "stop",
+            }
             given |= reply(choice.arm == "canary")
             slices = self.rollouts.slices("app", given.get("metadata", {}))
             served.append(
@@ -91,7 +96,7 @@ class Users:
 
 
 @pytest.fixture
-def users(workspace: Workspace) -> Iterator[Callable[..., Users]]:
+def users(workspace: Workspace) -> Callable[..., Users]:
     def make(**charter: str) -> Users:
         text = workspace.charter_path.read_text("utf-8")
         wanted = {"steps": "[0.50]", "margins": "[0.50]"} | charter
