@@ -56,6 +56,9 @@ OLDER = {
         "INSERT INTO keys (id, name, role, digest, created_at) VALUES ('k1', 'app', 'client', 'x', '2026')",
     ],
     "0003": [],
+    "0004": [
+        "INSERT INTO decisions (record, released, \"by\", reason, at) VALUES ('f1', true, 'ada', 'it is so', '2026')",
+    ],
 }
 
 
@@ -262,8 +265,8 @@ def test_a_rollout_is_saved_read_and_counted(records: Records) -> None:
         ArmCount("live", "r" * 64, 1, 1, 0, 1.0, 3.0),
     ]
     replies = records.rollouts.replies(SAVED.id, 0)
-    assert [served.id for _, served in replies] == ["1", "2", "3", "4"]
-    assert [served.id for _, served in records.rollouts.replies(SAVED.id, replies[1][0])] == ["3", "4"]
+    assert [served.id for _, served, _ in replies] == ["1", "2", "3", "4"]
+    assert [served.id for _, served, _ in records.rollouts.replies(SAVED.id, replies[1][0])] == ["3", "4"]
     (rated,) = records.rollouts.rated(SAVED.id, "rating", 0)
     assert rated == Rated(rated.position, "max", SERVED.key, 2, None, -1.0)
     records.rollouts.save(replace(SAVED, state="{1}", open=False, replies=2**40))
