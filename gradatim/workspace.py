@@ -94,6 +94,17 @@ class Workspace:
 
         return Records(f"sqlite:///{self.folder.resolve() / 'records.sqlite'}")
 
+    def holder(self) -> int | None:
+        """The process that took the lock last, if there still is a process of that number."""
+        try:
+            number = int((self.folder / "lock").read_text("utf-8"))
+            os.kill(number, 0)
+        except PermissionError:
+            return number  # somebody else's
+        except (OSError, ValueError, OverflowError):
+            return None
+        return number
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only step that runs here; WorkspaceError at once when another one does."""

@@ -1,11 +1,11 @@
 """The control plane, `/api/v1`: what an operator sees of the workspace and decides there, with an admin key.
 
-    rollouts    GET, POST {candidate}; {id}: GET, :promote :pause :resume :abort :rollback {by, reason}
+    rollouts    GET, POST {candidate}; {id}, {id}/history: GET; :promote :pause :resume :abort :rollback {by, reason}
     releases    GET; {id}:promote, :rollback {by, reason, release?}
-    approvals   GET; {id}:approve :reject {by, reason}
-    steps       GET; {id}: GET
-    feedback    GET        costs    GET
-    ledger      checkpoint, proof/{index}: GET; :verify
+    approvals   GET; {id}: GET, :approve :reject {by, reason}
+    steps       GET; {id}, {id}/progress, {id}/passages: GET
+    overview    GET        feedback    GET        quarantine    GET        costs    GET
+    ledger      checkpoint, proof/{index}, entries, entries/{index}: GET; :verify
 
 The same functions do it that the command line calls, so nothing can be done here that a person may not do there, and
 every decision is an entry of the ledger. `by` is what the caller says it is: the key vouches for it.
@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from gradatim import account, approvals
 from gradatim.errors import CharterError, InputError
 from gradatim.ledger.verify import verify_workspace
+from gradatim.serve import views
 from gradatim.serve.access import ByAdmin, only_admins
 from gradatim.serve.base import Refused
 from gradatim.serve.rollouts import Command, Rollouts
@@ -83,6 +84,7 @@ def control_plane(workspace: Workspace, rollouts: Rollouts) -> APIRouter:
     _add_releases(router, workspace)
     _add_steps(router, workspace)
     _add_ledger(router, workspace)
+    _add_views(router, workspace, rollouts)
     return router
 
 
@@ -224,3 +226,47 @@ def _add_ledger(router: APIRouter, workspace: Workspace) -> None:
     async def verify() -> Plain:
         """Hold every byte of the workspace against its signed ledger."""
         return asdict(await _done(lambda: verify_workspace(workspace.folder)))
+
+
+def _add_views(router: APIRouter, workspace: Workspace, rollouts: Rollouts) -> None:
+    """What the dashboard reads beside the records themselves (`views.py`)."""
+
+    @router.get("/overview")
+    async def overview() -> Plain:
+        """What is served, what waits for a person, what happens now."""
+        return await _done(lambda: views.overview_data(workspace, rollouts))
+
+    @router.get("/rollouts/{rollout}/history")
+    async def rollout_history(rollout: str) -> Plain:
+        """What was known at each look that was kept, oldest first: each test with its interval."""
+        return {"rollout": rollout, "looks": await _done(lambda: rollouts.history(rollout), 404)}
+
+    @router.get("/steps/{step}/progress")
+    async def step_progress(step: str) -> Plain:
+        """How far a step is, also while another process takes it."""
+        return await _done(lambda: views.progress_data(workspace, step), 404)
+
+    @router.get("/steps/{step}/passages")
+    async def step_passages(step: str, each: Annotated[int, Query(ge=0, le=1000)] = 4) -> Plain:
+        """Every sentence that a step looked at: known or weak, and some of the edits the model made from it."""
+        return await _done(lambda: views.passages_data(workspace, step, each), 404)
+
+    @router.get("/approvals/{release}")
+    async def one_approval(release: str) -> Plain:
+        """What a person needs to decide on a release."""
+        return await _done(lambda: views.approval_data(workspace, release), 404)
+
+    @router.get("/quarantine")
+    async def quarantine() -> Plain:
+        """What is not believed, and why; nothing of it trains a model."""
+        return await _done(lambda: views.quarantine_data(workspace))
+
+    @router.get("/ledger/entries")
+    async def ledger_entries(last: Last = 50, before: Annotated[int | None, Query(ge=0, le=2**53)] = None) -> Plain:
+        """The newest entries, newest first; `before` an index for older ones."""
+        return await _done(lambda: views.entries_data(workspace, last, before))
+
+    @router.get("/ledger/entries/{index}")
+    async def ledger_entry(index: int) -> Plain:
+        """One entry with its inclusion proof."""
+        return await _done(lambda: views.entry_data(workspace, index), 404)

@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any, Literal
 
 from gradatim import approvals
@@ -38,13 +39,15 @@ from gradatim.serve.settings import RATING, Metric, Settings
 from gradatim.serve.telemetry import LOGGER
 from gradatim.store.canonical import canonical
 from gradatim.store.clock import now
-from gradatim.store.rollouts import SavedRollout
+from gradatim.store.rollouts import Look, SavedRollout
 from gradatim.store.traffic import Interaction
 from gradatim.types import Digest
 from gradatim.workspace import Workspace
 
 LOOK_SECONDS = 1.0
 ENTRY = "rollout"
+LOOK_APART, LOOK_SHARE = 10.0, 0.01
+"""Looks are kept for the picture at least so many seconds apart, and so large a share of the rollout's age."""
 OBSERVED = ("error", "latency", "length")
 """The metrics that a server knows of a reply."""
 
@@ -70,6 +73,7 @@ class _Latest:
     saved: SavedRollout
     rollout: Rollout
     told: int  # events that are in the ledger
+    kept: float = 0.0  # when a look was kept last
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -205,14 +209,21 @@ class Rollouts:
             "events": json.loads(saved.events),
         }
 
+    def history(self, rollout: str) -> list[dict[str, Any]]:
+        """What the rollout knew over time, oldest first; InputError when there is none of this id."""
+        if self._table.get(rollout) is None:
+            raise InputError(f"There is no rollout {rollout[:100]!r}")
+        return [asdict(look) | {"evidence": json.loads(look.evidence)} for look in self._table.looks(rollout)]
+
     # ------------------------------------------------------------------ keeping
 
     def _change(self, latest: _Latest, work: Callable[[_Latest], list[Event]]) -> None:
         """Work on the rollout, write it down, and carry out what follows; after a failure all is as it was written."""
         self._carry_out(latest)
-        before = latest.saved
+        before, stage, share = latest.saved, latest.rollout.stage, latest.rollout.share
         try:
             events = work(latest)
+            self._keep_look(latest, stage, share, events)
             if events or latest.saved != before:
                 told = canonical(latest.events + [plain_event(event) for event in events]).decode()
                 state = latest.rollout
@@ -222,6 +233,18 @@ class Rollouts:
             self._latest = self._read()
             raise
         self._carry_out(latest)
+
+    def _keep_look(self, latest: _Latest, stage: str, share: float, events: list[Event]) -> None:
+        """For the picture: what was known at an event, and now and then between them."""
+        state, began = latest.rollout, datetime.fromisoformat(latest.saved.started_at).timestamp()
+        decided = [event.evidence for event in events if event.evidence]
+        apart = max(LOOK_APART, LOOK_SHARE * (state.clock - began))
+        if not decided and (not state.open or state.clock - latest.kept < apart):
+            return
+        for found in decided or [state.evidence()]:
+            told = canonical([plain_evidence(each) for each in found]).decode()
+            self._table.add_look(latest.saved.id, Look(state.clock, stage, share, told))
+        latest.kept = state.clock
 
     def _carry_out(self, latest: _Latest) -> None:
         """Do what the events ask for that are not in the ledger yet, and put them there."""

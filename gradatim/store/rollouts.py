@@ -44,6 +44,16 @@ class Rated:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What a rollout knew at one moment."""
+
+    at: float  # seconds since 1970
+    stage: str
+    share: float
+    evidence: str  # JSON
+
+
+@dataclass(frozen=True, slots=True)
 class ArmCount:
     """What one arm has answered."""
 
@@ -121,6 +131,16 @@ class RolloutTable:
             .order_by(served.c.arm)
         )
         return [ArmCount(**row) for row in self._read(query)]
+
+    def add_look(self, rollout: str, look: Look) -> None:
+        with self._database.writing() as connection:
+            connection.execute(tables.rollout_looks.insert().values({"rollout": rollout} | asdict(look)))
+
+    def looks(self, rollout: str) -> list[Look]:
+        """The looks of a rollout that were kept, oldest first."""
+        table = tables.rollout_looks
+        query = select(table).where(table.c.rollout == rollout).order_by(table.c.position)
+        return [Look(**{name: row[name] for name in Look.__slots__}) for row in self._read(query)]
 
     def _read(self, query: Select[Any]) -> Iterable[Any]:
         with self._database.reading() as connection:
