@@ -75,7 +75,7 @@ async def rollouts(_: Ask, __: Params, ___: Params) -> Page:
 
 async def rollout(_: Ask, path: Params, __: Params) -> Page:
     at = f"/rollouts/{path['rollout']}"
-    return Page("rollout.html", {"rollout": at, "history": f"{at}/history"}, live=True)
+    return Page("rollout.html", {"rollout": at, "history": f"{at}/history", "rated": f"{at}/arms"}, live=True)
 
 
 async def approvals(ask: Ask, _: Params, __: Params) -> Page:

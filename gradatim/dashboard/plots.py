@@ -115,6 +115,27 @@ def share_over_time(looks: Traced) -> Markup:
     return _plot("share", curves, time, value, percent=True)
 
 
+def arms_over_time(arms: Traced) -> Markup:
+    """Each arm's mean rating with its band."""
+    found = plain(arms)
+    points = {arm["arm"]: [_arm_point(point) for point in arm["points"]] for arm in found}
+    every = [point for part in points.values() for point in part]
+    if not every:
+        return Markup("")
+    time = _time_axis([point.at for point in every])
+    settled = [point for part in points.values() for point in part[len(part) // 4 :]]
+    value = around([end for point in settled for end in (point.low, point.high)])
+    curves = [
+        Markup('<g class="arm-{}">{}</g>').format(arm, Markup("").join(_band(part, time, value)))
+        for arm, part in points.items()
+    ]
+    return _plot("arms", curves, time, value)
+
+
+def _arm_point(told: dict[str, Any]) -> _Point:
+    return _Point(told["at"], "", told["low"], told["mean"], told["high"], math.nan)
+
+
 @dataclass(frozen=True, slots=True)
 class _Point:
     at: float
@@ -134,12 +155,13 @@ def _points(look: Traced, name: str) -> Iterator[_Point]:
 
 
 def _value_axis(points: Sequence[_Point]) -> Axis:
-    """Room for what is known in the end; the first, wide bands may lie beyond it."""
-    settled = points[len(points) // 4 :]
-    inside = [value for point in settled for value in (point.low, point.high) if math.isfinite(value)]
-    must = [value for point in points for value in (point.estimate, point.limit) if math.isfinite(value)]
-    span = max((abs(value) for value in must), default=1.0) * 4 or 1.0
-    return around([*must, *(min(max(value, -span), span) for value in inside), 0.0])
+    """Room for what is known in the end; the first values, and bands far wider than the limit, may lie beyond it."""
+    settled = points[len(points) // 3 :]
+    must = [value for point in settled for value in (point.estimate, point.limit) if math.isfinite(value)]
+    reach = 4 * (max(must, default=1.0) - min(must, default=0.0)) or 1.0
+    floor, roof = min(must, default=0.0) - reach, max(must, default=1.0) + reach
+    ends = [value for point in settled for value in (point.low, point.high) if math.isfinite(value)]
+    return around([*must, *(min(max(value, floor), roof) for value in ends)])
 
 
 def _band(points: list[_Point], time: Axis, value: Axis) -> list[Markup]:
@@ -319,6 +341,7 @@ def _polyline(points: Iterable[tuple[float, float]]) -> str:
 
 DRAWINGS: dict[str, Callable[..., Any]] = {
     "interval": interval,
+    "arms_over_time": arms_over_time,
     "evidence_over_time": evidence_over_time,
     "share_over_time": share_over_time,
     "lineage": lineage,

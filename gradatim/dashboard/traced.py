@@ -104,6 +104,14 @@ def _written(form: Callable[[float], str]) -> Callable[[Traced], Markup]:
     return write
 
 
+def bare_points(value: Traced) -> Markup:
+    """A difference of shares whose unit stands beside it: heard, not seen."""
+    if not isinstance(plain(value), int | float):
+        return _written(formats.points)(value)
+    written, unit, _ = formats.points(plain(value)).partition(" points")
+    return marked(value, Markup('{}<span class="unseen">{}</span>').format(written, unit), css="number")
+
+
 def when(value: Traced) -> Markup:
     """A moment."""
     if plain(value) is None:
@@ -157,6 +165,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "figure": _written(formats.figure),
     "percent": _written(formats.percent),
     "points": _written(formats.points),
+    "bare_points": bare_points,
     "seconds": _written(formats.seconds),
     "joules": _written(formats.joules),
     "when": when,

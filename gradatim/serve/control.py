@@ -1,6 +1,6 @@
 """The control plane, `/api/v1`: what an operator sees of the workspace and decides there, with an admin key.
 
-    rollouts    GET, POST {candidate}; {id}, {id}/history: GET; :promote :pause :resume :abort :rollback {by, reason}
+    rollouts    GET, POST {candidate}; {id}, {id}/history, {id}/arms: GET; :promote :pause :resume :abort :rollback {by, reason}
     releases    GET; {id}:promote, :rollback {by, reason, release?}
     approvals   GET; {id}: GET, :approve :reject {by, reason}
     steps       GET; {id}, {id}/progress, {id}/passages: GET
@@ -240,6 +240,11 @@ def _add_views(router: APIRouter, workspace: Workspace, rollouts: Rollouts) -> N
     async def rollout_history(rollout: str) -> Plain:
         """What was known at each look that was kept, oldest first: each test with its interval."""
         return {"rollout": rollout, "looks": await _done(lambda: rollouts.history(rollout), 404)}
+
+    @router.get("/rollouts/{rollout}/arms")
+    async def rollout_arms(rollout: str) -> Plain:
+        """How each arm was rated over time, from 0 to 1, with bands."""
+        return await _done(lambda: rollouts.arms(rollout), 404)
 
     @router.get("/steps/{step}/progress")
     async def step_progress(step: str) -> Plain:

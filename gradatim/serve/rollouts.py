@@ -34,6 +34,7 @@ from gradatim.errors import InputError
 from gradatim.rollout import Assignment, Event, Evidence, Rollout, Row, dump, load
 from gradatim.rollout import Settings as Terms
 from gradatim.rollout.assignment import Wave
+from gradatim.serve.arms import CONFIDENCE, arms_over_time
 from gradatim.serve.choosing import Choice, LiveOnly
 from gradatim.serve.settings import RATING, Metric, Settings
 from gradatim.serve.telemetry import LOGGER
@@ -214,6 +215,14 @@ class Rollouts:
         if self._table.get(rollout) is None:
             raise InputError(f"There is no rollout {rollout[:100]!r}")
         return [asdict(look) | {"evidence": json.loads(look.evidence)} for look in self._table.looks(rollout)]
+
+    def arms(self, rollout: str) -> dict[str, Any]:
+        """How each arm was rated over time; InputError when there is no rollout of this id."""
+        if self._table.get(rollout) is None:
+            raise InputError(f"There is no rollout {rollout[:100]!r}")
+        metric, rated = self._settings.metrics[RATING], self._table.rated(rollout, RATING, 0)
+        arms = arms_over_time(rated, lambda value: unit_value(metric, value))
+        return {"rollout": rollout, "metric": RATING, "confidence": CONFIDENCE, "arms": arms}
 
     # ------------------------------------------------------------------ keeping
 

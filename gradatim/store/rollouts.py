@@ -41,6 +41,8 @@ class Rated:
     subject: str
     wave: int
     value: float
+    arm: str
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class RolloutTable:
         """How the replies of a rollout were rated, after a position."""
         ratings, served = tables.ratings, tables.interactions
         query = (
-            select(ratings.c.position, served.c.subject, served.c.wave, ratings.c.value)
+            select(ratings.c.position, served.c.subject, served.c.wave, ratings.c.value, served.c.arm, ratings.c.at)
             .join(served, ratings.c.response == served.c.id)
             .where(served.c.rollout == rollout, ratings.c.metric == metric, ratings.c.position > after)
             .order_by(ratings.c.position)

@@ -32,6 +32,7 @@ ROUTES = {
     ("get", "/api/v1/overview"),
     ("get", "/api/v1/quarantine"),
     ("get", "/api/v1/rollouts/{rollout}/history"),
+    ("get", "/api/v1/rollouts/{rollout}/arms"),
     ("get", "/api/v1/approvals/{release}"),
     ("get", "/api/v1/steps/{step}/progress"),
     ("get", "/api/v1/steps/{step}/passages"),
