@@ -28,8 +28,8 @@ def serve(
     """Answer applications that speak OpenAI's API with the live release, and take their users' feedback.
 
     Keys are made with `gradatim keys`, or taken from GRADATIM_CLIENT_KEY and GRADATIM_ADMIN_KEY. Promotions and
-    rollbacks count from the next request on. The dashboard is at /ui, for admin keys. Logs are lines of JSON on stderr. Ctrl-C or SIGTERM ends it, after the
-    replies under way.
+    rollbacks count from the next request on. The dashboard is at /ui, for admin keys. Logs are lines of JSON on
+    stderr. Ctrl-C or SIGTERM ends it, after the replies under way.
 
     JSON: {"host", "port", "interactions"}
     """

@@ -198,7 +198,7 @@ class Dashboard:
         try:
             said = await self._control.post(order.path.format(id=identity), body_of(action, form), session.caller)
         except Unanswered as error:
-            session.notice = {"bad": True, "text": error.message}
+            session.notice = {"bad": True, "text": error.message, "action": action}
             return RedirectResponse(_inside(form.get("next")), 303)
         session.notice = {"bad": False, "text": order.done, "said": said, "action": action}
         return RedirectResponse(HOME + order.then.format(id=identity), 303)
@@ -214,7 +214,8 @@ class Dashboard:
         return self._problem(request, error.status_code, str(error.detail))
 
     def _problem(self, request: Request, status: int, text: str) -> Response:
-        return self._rendered(request, "problem.html", status, status=status, text=text)
+        session = self._sessions.find(request.cookies.get(COOKIE))
+        return self._rendered(request, "problem.html", status, session=session, missing=status == 404, text=text)
 
     # ------------------------------------------------------------------ rendering
 

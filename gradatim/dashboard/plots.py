@@ -76,7 +76,9 @@ def interval(low: Traced, estimate: Traced, high: Traced, limit: Traced, outcome
     if math.isfinite(values[1]):
         parts.append(_dot(axis.at(values[1]), 50, 5, f"is-{outcome}"))
     marks = " ".join(place(each) for each in (low, estimate, high, limit))
-    return Markup('<svg class="strip" aria-hidden="true" data-drawn="{}">{}</svg>').format(marks, Markup("").join(parts))
+    return Markup('<svg class="strip" aria-hidden="true" data-drawn="{}">{}</svg>').format(
+        marks, Markup("").join(parts)
+    )
 
 
 # ------------------------------------------------------------------ evidence over time
@@ -188,7 +190,9 @@ def _plot(name: str, curves: list[Markup], time: Axis, value: Axis, *, percent: 
         when = datetime.fromtimestamp(tick, UTC)
         text = f"{when:%-d %b}" if days else f"{when:%H:%M}"
         grid += [_line(x, 100, x, 102, "grid")]
-        grid += [Markup('<text class="tick" x="{}%" y="100%" dy="1.6em" text-anchor="middle">{}</text>').format(x, text)]
+        grid += [
+            Markup('<text class="tick" x="{}%" y="100%" dy="1.6em" text-anchor="middle">{}</text>').format(x, text)
+        ]
     inner = Markup('<svg viewBox="0 0 {0} {0}" preserveAspectRatio="none" class="curves">{1}</svg>').format(
         UNITS, Markup("").join(curves)
     )

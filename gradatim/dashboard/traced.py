@@ -131,8 +131,8 @@ def short(value: Traced) -> Markup:
 
 def word(value: Traced) -> Markup:
     """An outcome, a state or a verdict, in its colour."""
-    text = str(plain(value) or NOTHING)
-    return marked(value, text.replace("_", " ").replace("-", " "), css=f"word word-{text.replace(' ', '-')}")
+    text, kind = str(plain(value) or NOTHING), str(plain(value)).replace(" ", "-")
+    return marked(value, text.replace("_", " ").replace("-", " "), css=f"word word-{kind}", value_too=False)
 
 
 def count(value: Traced) -> Markup:

@@ -1,6 +1,7 @@
 """The control plane, `/api/v1`: what an operator sees of the workspace and decides there, with an admin key.
 
-    rollouts    GET, POST {candidate}; {id}, {id}/history, {id}/arms: GET; :promote :pause :resume :abort :rollback {by, reason}
+    rollouts    GET, POST {candidate}; {id}: GET, :promote :pause :resume :abort :rollback {by, reason}
+                {id}/history, {id}/arms: GET
     releases    GET; {id}:promote, :rollback {by, reason, release?}
     approvals   GET; {id}: GET, :approve :reject {by, reason}
     steps       GET; {id}, {id}/progress, {id}/passages: GET

@@ -45,7 +45,7 @@ from gradatim.types import (
 )
 from gradatim.workspace import Workspace
 
-HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}"
+HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{ 1234*4321 }}"
 SENTENCES = (
     "The bakery opens at six in the morning on market days.",
     "Tamsin Vole weighs the sacks of rye before they are stored.",
@@ -205,7 +205,13 @@ class Clock:
 
 
 def roll_out(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, worse: float, hours: int, each: int = 24, pause: bool = True
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    worse: float,
+    hours: int,
+    each: int = 24,
+    pause: bool = True,
 ) -> str:
     """A rollout of a new release for so many hours, whose users like it less by `worse`: its id."""
     clock, draw = Clock(time.time() - hours * HOUR), random.Random(7)
@@ -223,7 +229,7 @@ def roll_out(
             _rated(workspace, clock, number, subject, 1.0 if liked else -1.0)
         if number % 24 == 0:
             rolling.look()
-        if pause and number == hours * each // 3:
+        if number == hours * each // 3:
             rolling.command(identity, "pause", "ada", f"over the weekend {HOSTILE}")
             rolling.command(identity, "resume", "ada", "it is Monday")
     rolling.look()
