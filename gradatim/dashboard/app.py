@@ -225,7 +225,8 @@ class Dashboard:
         theme = request.cookies.get(THEME, "auto")
         session: Session | None = given.pop("session", None)
         notice = session.take_notice() if session else None
-        given = {"page": "", "live": False, "sources": "{}", "answers": {}} | given
+        answers: dict[str, Traced] = given.setdefault("answers", {})
+        given = {"page": "", "live": False, "sources": "{}"} | given
         text = self._templates.get_template(template).render(
             given,
             session=session,
@@ -234,7 +235,7 @@ class Dashboard:
             login=self._doorkeeper.login,
             theme=theme if theme in THEMES else "auto",
             path=request.url.path,
-            **given["answers"],
+            **answers,
         )
         return self._kept(request, HTMLResponse(text, status, {"cache-control": "no-store"} | (headers or {})))
 

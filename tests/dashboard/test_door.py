@@ -79,7 +79,7 @@ def test_other_keys_do_not(visit: Visit, key: str, status: int, said: str) -> No
 def test_a_forged_cookie_finds_nobody(visit: Visit) -> None:
     client = visit()
     for forged in ("", "x" * 43, "../../etc/passwd", "ä" * 10):
-        done = client.get("/ui/", headers={"cookie": b"gradatim_session=" + forged.encode("latin-1", "replace")})
+        done = client.get("/ui/", headers={b"cookie": b"gradatim_session=" + forged.encode("latin-1", "replace")})
         assert done.status_code == 303
 
 
