@@ -77,10 +77,18 @@ class Tab:
     problems: list[str] = field(default_factory=list)
 
     def watch(self) -> None:
-        self.page.on("console", lambda said: said.type in ("error", "warning") and self.problems.append(said.text))
+        self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("requestfailed", lambda request: self._failed(request))
-        self.page.on("response", lambda answer: answer.status >= 400 and self.problems.append(answer.url))
+        self.page.on("requestfailed", self._failed)
+        self.page.on("response", self._answered)
+
+    def _said(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.problems.append(message.text)
+
+    def _answered(self, answer: Any) -> None:
+        if answer.status >= 400:
+            self.problems.append(f"{answer.url}: {answer.status}")
 
     def _failed(self, request: Any) -> None:
         if request.failure != "net::ERR_ABORTED":  # a look under way when the page is left
@@ -204,7 +212,12 @@ def test_a_running_step_moves_on_the_screen(browser: Any, home: str, workspace: 
 def test_hostile_texts_run_nothing(browser: Any, home: str) -> None:
     with opened(browser, home) as tab:
         asked: list[str] = []
-        tab.page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+
+        def refuse(dialog: Any) -> None:
+            asked.append(dialog.message)
+            dialog.dismiss()
+
+        tab.page.on("dialog", refuse)
         tab.sign_in()
         for path in (*PATHS, "feedback", "approvals", "releases"):
             tab.page.goto(home + path)
