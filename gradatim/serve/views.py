@@ -175,15 +175,20 @@ def approval_data(workspace: Workspace, release_id: str) -> Plain:
 
 
 def quarantine_data(workspace: Workspace) -> Plain:
-    """What is not believed, and why: documents and people's words."""
+    """What is not believed, and why: documents first, then people's words."""
     records = workspace.records
-    return {
-        "documents": [
-            {"id": one.id, "title": one.title, "reason": one.reason, "provenance": asdict(one.provenance)}
-            for one in records.documents("quarantined")
-        ],
-        "feedback": [asdict(one.feedback) | {"reason": one.reason} for one in records.feedback("quarantined")],
-    }
+    documents = [
+        {"record": one.id, "kind": "document", "what": one.title, "about": "", "by": one.provenance.source}
+        | {"reason": one.reason or "", "at": one.provenance.added_at}
+        for one in records.documents("quarantined")
+    ]
+    words = [
+        {"record": said.id, "kind": "correction", "what": said.correction or "", "about": said.question, "by": said.by}
+        | {"reason": one.reason or "", "at": said.provenance.added_at}
+        for one in records.feedback("quarantined")
+        for said in [one.feedback]
+    ]
+    return {"held": [*documents, *words]}
 
 
 # ------------------------------------------------------------------ ledger

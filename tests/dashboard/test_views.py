@@ -92,9 +92,10 @@ def test_what_a_person_decides_on(full: Read) -> None:
 
 
 def test_the_quarantine(full: Read) -> None:
-    found = get(full, "/quarantine")
-    assert [one["provenance"]["source"] for one in found["documents"]] == ["/srv/handbooks/shop.md"]
-    assert [(one["id"], one["reason"]) for one in found["feedback"]] == [("word-2", "outvoted 3 to 1")]
+    document, word = get(full, "/quarantine")["held"]
+    assert (document["kind"], document["by"]) == ("document", "/srv/handbooks/shop.md")
+    assert (word["record"], word["kind"], word["about"]) == ("word-2", "correction", "Who weighs the sacks?")
+    assert (word["by"], word["reason"]) == ("user 2", "outvoted 3 to 1")
 
 
 def test_entries_come_in_pages_and_with_proofs(full: Read) -> None:
@@ -146,7 +147,10 @@ def test_arms_are_rated_by_first_words(full: Read) -> None:
 
 def test_nobody_counts_twice_in_an_arm() -> None:
     at = "2026-03-02T08:00:00.000Z"
-    rated = [Rated(i, "ada" if i < 50 else f"user {i}", 0, float(i >= 50), "canary", at) for i in range(100)]
+    rated = [
+        Rated(position=i, subject="ada" if i < 50 else f"user {i}", wave=0, value=float(i >= 50), arm="canary", at=at)
+        for i in range(100)
+    ]
     (arm,) = arms_over_time(rated, lambda value: value)
     assert arm["points"][-1]["users"] == 51
     assert arm["points"][-1]["mean"] == pytest.approx(50 / 51)
