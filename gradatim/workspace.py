@@ -17,9 +17,7 @@ moved in one by one, `workspace.json` last; a kill in between is cleared away by
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from gradatim.errors import GradatimError, IntegrityError, WorkspaceError
 from gradatim.ledger.log import Ledger
 from gradatim.release.registry import Registry
-from gradatim.store import durable
+from gradatim.store import durable, locks
 from gradatim.store.adapters import Adapters
 from gradatim.store.blobs import Blobs
 from gradatim.store.canonical import canonical, digest_of
@@ -38,7 +36,7 @@ from gradatim.store.canonical import canonical, digest_of
 if TYPE_CHECKING:
     from gradatim.store.records import Records
 
-SETTINGS, CHARTER = "workspace.json", "charter.toml"
+SETTINGS, CHARTER, STEP_LOCK = "workspace.json", "charter.toml", "lock"
 _PIECES = ("ledger", "blobs", "adapters", "live", CHARTER, SETTINGS)
 _BUILDING = f"{durable.TEMPORARY}workspace"
 FORMAT = 1
@@ -94,34 +92,16 @@ class Workspace:
 
         return Records(f"sqlite:///{self.folder.resolve() / 'records.sqlite'}")
 
-    def holder(self) -> int | None:
-        """The process that took the lock last, if there still is a process of that number."""
-        try:
-            number = int((self.folder / "lock").read_text("utf-8"))
-            os.kill(number, 0)
-        except PermissionError:
-            return number  # somebody else's
-        except (OSError, ValueError, OverflowError):
-            return None
-        return number
-
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only step that runs here; WorkspaceError at once when another one does."""
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise WorkspaceError(
-                    f"Another step is running in {self.folder} (process {holder}): wait for it, or stop it"
-                ) from None
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        busy = f"Another step is running in {self.folder} (process {{holder}}): wait for it, or stop it"
+        with locks.held(self.folder / STEP_LOCK, busy):
             yield
-        finally:
-            os.close(descriptor)
+
+    def stepping(self) -> str | None:
+        """The process that takes a step here at this moment."""
+        return locks.holder(self.folder / STEP_LOCK)
 
 
 def _create(folder: Path, base: dict[str, Any], charter_text: str) -> None:

@@ -1,7 +1,6 @@
 """What an operator looks at beyond single records: the whole at a glance, a step while it runs, evidence, the ledger.
 
-Each function is the body of one GET of the control plane, and reads only. Whether a step runs is told from the
-process that holds the lock; a process of the same number that came later would be taken for it.
+Each function is the body of one GET of the control plane, and reads only.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def overview_data(workspace: Workspace, rollouts: Rollouts) -> Plain:
         "studied": {"documents": len(records.documents("studied")), "feedback": len(records.feedback("studied"))},
         "answered": records.traffic.count(),
         "steps": len(steps),
-        "running": unfinished if unfinished and workspace.holder() else None,
+        "running": unfinished if unfinished and workspace.stepping() else None,
         "unfinished": unfinished,
         "last": next((step for step in reversed(steps) if step["outcome"] != UNFINISHED), None),
         "rollout": known[-1] if known else None,
@@ -73,7 +72,7 @@ def progress_data(workspace: Workspace, step: str) -> Plain:
         raise InputError(f"No step is called {step}: `gradatim status` lists the last ones")
     ended = next((e for e in workspace.ledger.entries("step-finished") if e.body["step"] == step), None)
     done = {e.body["phase"]: e for e in workspace.ledger.entries("phase") if e.body["step"] == step}
-    running = ended is None and workspace.holder() is not None
+    running = ended is None and workspace.stepping() is not None
     return {
         "step": step,
         "outcome": ended.body["outcome"] if ended else UNFINISHED,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gradatim.errors import WorkspaceError
 from gradatim.ledger.merkle import leaf_hash
 from gradatim.serve.arms import arms_over_time
 from gradatim.serve.views import PHASES
@@ -56,15 +57,17 @@ def test_progress_of_steps_done_cut_short_and_under_way(full: Read) -> None:
     get(full, "/steps/step-0009/progress", 404)
 
 
-def test_a_lock_is_somebodys_as_long_as_there_is_a_process(workspace: Workspace) -> None:
+def test_a_step_is_taken_as_long_as_its_lock_is_held(workspace: Workspace) -> None:
     lock = workspace.folder / "lock"
     lock.unlink(missing_ok=True)
-    assert workspace.holder() is None
+    assert workspace.stepping() is None
     with workspace.lock():
-        assert workspace.holder() == os.getpid()
-    for nobody in ("", "words", "-7", "999999999999999999999"):
+        assert workspace.stepping() == str(os.getpid())
+        with pytest.raises(WorkspaceError, match=f"process {os.getpid()}"), workspace.lock():
+            pass
+    for nobody in ("", "words", f"{os.getpid()}"):  # as a kill leaves it
         lock.write_text(nobody)
-        assert workspace.holder() is None
+        assert workspace.stepping() is None
 
 
 def test_every_sentence_with_what_was_made_from_it(full: Read) -> None:
