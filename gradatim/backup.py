@@ -109,17 +109,18 @@ def _copy(workspace: Workspace, copy: Path, *, secrets: bool) -> int:
     """Everything of a workspace as it is at one moment: how many rows."""
     from gradatim.store.copying import copy_rows
 
-    (copy / "ledger").mkdir()
+    kept: dict[str, bytes] = {}
     with ExitStack() as stack:
         records = workspace.records
-        with workspace.ledger.still() as ledger, records.database.writing():
+        with workspace.ledger.still() as ledger, records.database.writing():  # for as long as it takes to read
             rows = stack.enter_context(records.database.snapshot())
+            kept |= {f"ledger/{name}": data for name, data in ledger.items()}
             for name in (*_PLAIN, *(SECRETS if secrets else ())):
                 with suppress(FileNotFoundError):
-                    mode = 0o600 if name in SECRETS else 0o644
-                    durable.write_new(copy / name, (workspace.folder / name).read_bytes(), mode)
-        for name, data in ledger.items():
-            durable.write_new(copy / "ledger" / name, data)
+                    kept[name] = (workspace.folder / name).read_bytes()
+        (copy / "ledger").mkdir()
+        for name, data in kept.items():
+            durable.write_new(copy / name, data, 0o600 if name in SECRETS else 0o644)
         with closing(_records(copy)) as target:
             count = copy_rows(rows, target.database)
     (copy / "blobs").mkdir()
