@@ -10,6 +10,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+LONG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 INDEXES = {
     "ix_ratings_key_at": ("ratings", ["key", "at"]),
     "ix_ratings_said": ("ratings", ["said"]),
@@ -25,7 +27,7 @@ def upgrade() -> None:
     op.add_column("interactions", sa.Column("slices", sa.Text))
     op.create_table(
         "decisions",
-        sa.Column("position", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("position", LONG, primary_key=True, autoincrement=True),
         sa.Column("record", sa.String, nullable=False, unique=True),
         sa.Column("released", sa.Boolean, nullable=False),
         sa.Column("by", sa.Text, nullable=False),
