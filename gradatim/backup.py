@@ -10,8 +10,8 @@ file in it, whatever the database, and go back into either. The signing key and 
 part of it unless they are left out: then keep them elsewhere, for without its key a ledger can't be appended to.
 
 Limits: the manifest shows accidents; that nobody made the archive up is shown by the ledger's signature, and by a
-checkpoint kept elsewhere (`gradatim verify --trusted`). The scratch of an unfinished step is left out: it begins its
-phase again.
+checkpoint kept elsewhere (`gradatim verify --trusted`). The scratch of an unfinished step, or of an unfinished outer
+loop, is left out: it begins its phase again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 SECRETS = (f"ledger/{PRIVATE_KEY}", "serve.secret")
-_PLAIN = (SETTINGS, CHARTER, "serve.toml")
+_PLAIN = (SETTINGS, CHARTER, "serve.toml", "probes.jsonl")
 _FIXED = {*_PLAIN, *SECRETS, RECORDS, "live", *(f"ledger/{name}" for name in PUBLIC)}
 _BY_DIGEST = re.compile(r"blobs/[0-9a-f]{64}|adapters/[0-9a-f]{64}/[\w-][\w.-]{0,200}", re.ASCII)
 _CHUNK = 1 << 20
@@ -109,17 +109,18 @@ def _copy(workspace: Workspace, copy: Path, *, secrets: bool) -> int:
     """Everything of a workspace as it is at one moment: how many rows."""
     from gradatim.store.copying import copy_rows
 
-    (copy / "ledger").mkdir()
+    kept: dict[str, bytes] = {}
     with ExitStack() as stack:
         records = workspace.records
-        with workspace.ledger.still() as ledger, records.database.writing():
+        with workspace.ledger.still() as ledger, records.database.writing():  # for as long as it takes to read
             rows = stack.enter_context(records.database.snapshot())
+            kept |= {f"ledger/{name}": data for name, data in ledger.items()}
             for name in (*_PLAIN, *(SECRETS if secrets else ())):
                 with suppress(FileNotFoundError):
-                    mode = 0o600 if name in SECRETS else 0o644
-                    durable.write_new(copy / name, (workspace.folder / name).read_bytes(), mode)
-        for name, data in ledger.items():
-            durable.write_new(copy / "ledger" / name, data)
+                    kept[name] = (workspace.folder / name).read_bytes()
+        (copy / "ledger").mkdir()
+        for name, data in kept.items():
+            durable.write_new(copy / name, data, 0o600 if name in SECRETS else 0o644)
         with closing(_records(copy)) as target:
             count = copy_rows(rows, target.database)
     (copy / "blobs").mkdir()

@@ -1,7 +1,7 @@
 """Long prompts at once against a cap on the memory of keys and values: all are answered, and the process stays below.
 
-Twenty-four prompts of some hundred tokens ask for 128 tokens each of the bundled model, first with no cap worth the
-name, then with one of 64 MiB (`limits.cache_bytes`). Told are the greatest growth of the server's memory over what it
+Twenty-four prompts of 500 words ask for 16 tokens each of the bundled model, first with the default, half of what is
+free, then with a cap of 64 MiB (`limits.cache_bytes`). Told are the greatest growth of the server's memory over what it
 took after a first reply, and how long the last one waited.
 """
 

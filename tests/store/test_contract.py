@@ -288,6 +288,59 @@ def test_what_somebody_last_said_is_found(records: Records) -> None:
     assert records.traffic.last_rating(response=None, session="chat-7", **who) is None
 
 
+# ------------------------------------------------------------------ trust and watch
+
+
+def test_what_waits_for_a_person_is_decided_once_and_released_ratings_come_last(records: Records) -> None:
+    records.traffic.add([(ANSWER, replace(SERVED, rollout=SAVED.id, wave=1, slices='["a"]'))])
+    records.traffic.add_rating(replace(RATING, doubt="a burst \0", comment="bad \0"))
+    records.traffic.add_rating(replace(RATING, id="rating-2", value=1.0))
+    assert records.rollouts.held(SAVED.id) == 1
+    assert [one.value for one in records.rollouts.rated(SAVED.id, "rating", 0)] == [1.0]
+    held = records.quarantine.find("rating-1")
+    assert (held.reason, held.what) == ("a burst \0", "rating -1 bad \0")
+    assert records.quarantine.decide(held, released=True, by="lena", reason="a real crowd")
+    assert not records.quarantine.decide(held, released=False, by="max", reason="no")
+    assert records.rollouts.held(SAVED.id) == 0
+    assert [(one.value, one.slices) for one in records.rollouts.rated(SAVED.id, "rating", 0)] == [
+        (1.0, '["a"]'),
+        (-1.0, '["a"]'),
+    ]
+    assert records.quarantine.held() == []
+    assert records.quarantine.released() == {"rating-1"}
+    assert [(one.decision, one.decided_by) for one in records.quarantine.held(decided=True)] == [("released", "lena")]
+
+
+def test_words_are_counted_by_key_user_and_moment(records: Records) -> None:
+    records.traffic.add([(ANSWER, SERVED)])
+    early = "2025-12-31T00:00:00Z"
+    for number, subject in enumerate("aab"):
+        told = replace(RATING, id=f"rating-{number}", subject=subject, comment="the same words", said="w")
+        records.traffic.add_rating(told)
+    for number, by in enumerate(("k-1/ada", "k-1/max", "k-10/eva", "K-1/ada", "k-1", "k-10")):
+        source = Provenance("serve://feedback", "d", RATING.at)
+        records.add_feedback(Feedback(f"f-{number}", "chatcmpl-1", "Who?", None, "Vole", by, source))
+    traffic = records.traffic
+    assert traffic.words_on(response="chatcmpl-1", session=None, key="k-1") == 3 + 6
+    assert (traffic.ratings_of("k-1", early), traffic.ratings_of("k-1", RATING.at)) == (3, 0)
+    assert (traffic.sayers("w", "k-1", early), traffic.sayers("v", "k-1", early)) == (2, 0)
+    assert traffic.corrections_of("serve://feedback", "k-1/", early) == 2
+    assert traffic.corrections_of("serve://feedback", "k-1/ada", early) == 1
+    assert traffic.corrections_of("elsewhere", "k-1/", early) == 0
+
+
+def test_newcomers_and_what_was_served_are_read_alike(records: Records) -> None:
+    for number, (subject, rollout) in enumerate((("ada", None), ("max", SAVED.id), ("ada", SAVED.id))):
+        served = replace(SERVED, id=str(number), subject=subject, rollout=rollout, wave=1)
+        records.traffic.add([(replace(ANSWER, id=str(number), at=f"2026-01-0{number + 1}T00:00:00Z"), served)])
+    records.traffic.add_rating(replace(RATING, response="1"))
+    assert records.rollouts.newcomers(SAVED.id, ["ada", "max", "eva"]) == {"max", "eva"}
+    assert records.rollouts.subjects() == {"k-1": 2}
+    assert [text for _, _, text in records.rollouts.replies(SAVED.id, 0)] == ["Vole.", "Vole."]
+    found = records.watched.served("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z", "rating")
+    assert [(one.subject, one.rating, one.corrected) for one in found] == [("ada", None, False), ("max", -1.0, False)]
+
+
 # ------------------------------------------------------------------ text and times
 
 # All that UTF-8 can spell: NUL, the escape that PostgreSQL's text needs, right-to-left marks, much beyond 16 bits.
