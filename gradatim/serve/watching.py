@@ -26,6 +26,7 @@ from gradatim.types import Verdict
 from gradatim.watch.drift import INPUTS, OUTPUTS, TERMS, Drift, Terms, drifted, samples
 from gradatim.watch.incidents import Incident, Kind
 from gradatim.watch.proxy import Period, against_truth, period
+from gradatim.watch.refusals import refuses
 from gradatim.workspace import Workspace
 
 LOOK_SECONDS = 60.0
@@ -102,7 +103,7 @@ class Watchman:
 
     def _served(self, since: date, until: date) -> list[Served]:
         """What was served from one day to before another, ratings as the metric's goodness from 0 to 1."""
-        rows = self._workspace.records.watched.served(since.isoformat(), until.isoformat(), RATING)
+        rows = self._workspace.records.watched.served(since.isoformat(), until.isoformat(), RATING, refuses)
         if not self._rated:
             return [replace(row, rating=None) for row in rows]
         return [

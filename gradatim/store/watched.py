@@ -1,14 +1,13 @@
 """What a watch reads of the traffic: a row for each reply, with how it was rated and whether it was corrected.
 
-Questions and answers stay where they are: of their text only whether the answer opens like a refusal is looked at.
+Questions and answers stay where they are: of their text only whether the answer refuses is looked at.
 Where there are more than `MOST` replies, those of a part of the subjects are read: subjects are digests, so the first
 of them in order are as good as drawn by lot, and each is there with all it asked.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +17,6 @@ from gradatim.store import tables
 from gradatim.store.database import Database
 
 MOST = 200_000
-_REFUSAL = re.compile(
-    r"\W*(?:(?:i.m|i am) (?:(?:very|so) )?(?:sorry|afraid|unable|not able)|sorry\b|as an? (?:ai|language model)|"
-    r"(?:unfortunately,? )?i (?:can.?t|cannot|can not|won.?t|do not know|don.?t know)\b)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +35,13 @@ class Served:
     corrected: bool
 
 
-def opens_like_a_refusal(answer: str) -> bool:
-    """By its first words, in English."""
-    return _REFUSAL.match(answer) is not None
-
-
 class Watched:
     """The traffic of a database, to be looked over."""
 
     def __init__(self, database: Database, most: int = MOST) -> None:
         self._database, self._most = database, most
 
-    def served(self, since: str, until: str, metric: str) -> list[Served]:
+    def served(self, since: str, until: str, metric: str, refuses: Callable[[str], bool]) -> list[Served]:
         """The replies from one moment to before another, in order; those that nobody waited for are left out."""
         replies, answers = tables.interactions, tables.answers
         period = (answers.c.at >= since, answers.c.at < until, replies.c.finish != "cancelled")
@@ -65,7 +54,10 @@ class Watched:
             .order_by(replies.c.position)
         )
         rated = select(tables.ratings.c.response, tables.ratings.c.value).where(
-            tables.ratings.c.metric == metric, tables.ratings.c.response.is_not(None), tables.ratings.c.at >= since
+            tables.ratings.c.metric == metric,
+            tables.ratings.c.response.is_not(None),
+            tables.ratings.c.at >= since,
+            tables.ratings.c.doubt.is_(None),
         )
         corrected = select(tables.feedback.c.answer).where(
             tables.feedback.c.correction.is_not(None), tables.feedback.c.status != "quarantined"
@@ -76,10 +68,13 @@ class Watched:
                 query = query.where(replies.c.subject < f"{int(self._most / found * 16**8):08x}")
             ratings = {row[0]: row[1] for row in connection.execute(rated.order_by(tables.ratings.c.position))}
             corrections = {row[0] for row in connection.execute(corrected)}
-            return [_served(row, ratings, corrections) for row in connection.execute(query).mappings()]
+            return [
+                _served(row, ratings, corrections, refuses(row["answer"]))
+                for row in connection.execute(query).mappings()
+            ]
 
 
-def _served(row: Any, ratings: Mapping[str, float], corrections: set[str]) -> Served:
+def _served(row: Any, ratings: Mapping[str, float], corrections: set[str], refused: bool) -> Served:
     return Served(
         subject=row["subject"],
         release=row["release"],
@@ -88,7 +83,7 @@ def _served(row: Any, ratings: Mapping[str, float], corrections: set[str]) -> Se
         completion_tokens=row["completion_tokens"],
         seconds=row["seconds"],
         finish=row["finish"],
-        refused=opens_like_a_refusal(row["answer"]),
+        refused=refused,
         rating=ratings.get(row["id"]),
         corrected=row["id"] in corrections,
     )

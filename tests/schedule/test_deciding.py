@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradatim.charter import Budget, Charter, Schedule
@@ -145,6 +145,7 @@ def test_a_step_that_was_cut_short_is_taken_up_whatever_the_day_took() -> None:
 COSTS = st.lists(st.tuples(st.floats(NOW - 86_000, NOW), st.floats(0, 900)), max_size=12)
 
 
+@settings(deadline=None)
 @given(COSTS, st.integers(900, 6000))
 def test_a_day_never_takes_more_than_the_charter_says(taken: list[tuple[float, float]], most: int) -> None:
     """A step begins exactly when its whole budget has room; `again` is the first moment at which it has."""

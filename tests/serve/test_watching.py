@@ -16,8 +16,9 @@ from gradatim.ledger.bundle import check
 from gradatim.serve.settings import Settings
 from gradatim.serve.watching import Watchman
 from gradatim.store.traffic import Interaction, Rating
-from gradatim.store.watched import Watched, opens_like_a_refusal
+from gradatim.store.watched import Watched
 from gradatim.types import Answer, Check, Feedback, Provenance, Verdict
+from gradatim.watch.refusals import refuses
 from gradatim.workspace import Workspace
 from tests.serve.conftest import ADMIN, Serve, new_release
 
@@ -140,22 +141,6 @@ def test_a_changed_byte_is_an_incident(workspace: Workspace) -> None:
     assert (found.kind, digest in found.said) == ("ledger", True)
 
 
-@pytest.mark.parametrize(
-    ("answer", "refused"),
-    [
-        ("I'm sorry, but I can't help with that.", True),
-        ("As an AI language model, I have no opinion.", True),
-        ("I cannot say.", True),
-        ("I do not know.", True),
-        ("Tamsin Vole weighs the sacks.", False),
-        ("I can tell you: Tamsin Vole.", False),
-        ("", False),
-    ],
-)
-def test_refusals_are_told_by_their_first_words(answer: str, refused: bool) -> None:
-    assert opens_like_a_refusal(answer) is refused
-
-
 def test_an_operator_sees_acknowledges_exports_and_closes(workspace: Workspace, serve: Serve, tmp_path: Path) -> None:
     opened = workspace.incidents.open("drift", "seconds", "twice as slow", {"p_value": 1e-9})
     assert opened is not None
@@ -185,9 +170,20 @@ def test_of_much_traffic_a_part_of_the_subjects_is_read_whole(workspace: Workspa
         answer = Answer(f"a{number}", "Who?", "Nobody.", "r", "2026-03-01T10:00:00.000Z")
         served.append((answer, Interaction(answer.id, "k", subject, None, "live", "[]", "stop", 1, 1, 0.1, 0.1)))
     workspace.records.traffic.add(served)
-    everything = workspace.records.watched.served("2026-03-01", "2026-03-02", "rating")
+    everything = workspace.records.watched.served("2026-03-01", "2026-03-02", "rating", refuses)
     assert len(everything) == 600
-    assert workspace.records.watched.served("2026-03-02", "2026-03-03", "rating") == []
-    part = Watched(workspace.records._database, most=150).served("2026-03-01", "2026-03-02", "rating")
+    assert workspace.records.watched.served("2026-03-02", "2026-03-03", "rating", refuses) == []
+    part = Watched(workspace.records._database, most=150).served("2026-03-01", "2026-03-02", "rating", refuses)
     assert 60 < len(part) < 250
     assert set(Counter(reply.subject for reply in part).values()) == {3}
+
+
+def test_ratings_in_quarantine_and_replies_that_nobody_waited_for_do_not_count(workspace: Workspace) -> None:
+    for name, finish, doubt in (("a", "stop", None), ("b", "stop", "a burst"), ("c", "cancelled", None)):
+        at = "2026-03-01T10:00:00.000Z"
+        row = Interaction(name, "k", "s", None, "live", "[]", finish, 1, 1, 0.1, 0.1)
+        workspace.records.traffic.add([(Answer(name, "Who?", "I'm sorry, but I can't help.", "r", at), row)])
+        rating = Rating(name, name, None, "k", "s", "rating", 1.0, None, at, doubt)
+        workspace.records.traffic.add_rating(rating)
+    found = workspace.records.watched.served("2026-03-01", "2026-03-02", "rating", refuses)
+    assert [(reply.rating, reply.refused) for reply in found] == [(1.0, True), (None, True)]
