@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -43,20 +42,15 @@ def test_the_app_loads_nothing_heavy() -> None:
     ("arguments", "allowed"),
     [(["--help"], set()), (["--version"], set()), (["step", "--help"], {"pydantic"})],  # that one is Typer's doing
 )
-def test_help_loads_nothing_heavy_and_is_quick(arguments: list[str], allowed: set[str]) -> None:
+def test_help_loads_nothing_heavy(arguments: list[str], allowed: set[str]) -> None:
     heavy = sorted(set(HEAVY.split()) - allowed)
     code = (
         f"import sys; sys.argv = ['gradatim', *{arguments!r}]\nfrom gradatim.cli.main import main\n"
         f"try: main()\nfinally: print(sorted(set({heavy!r}) & set(sys.modules)), file=sys.stderr)"
     )
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        done = python(code)
-        seconds.append(time.perf_counter() - began)
-        assert (done.returncode, done.stderr.strip()) == (0, "[]")
-        assert "gradatim" in done.stdout
-    assert min(seconds) < 0.5
+    done = python(code)
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")
+    assert "gradatim" in done.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)

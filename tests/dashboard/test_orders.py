@@ -138,4 +138,7 @@ def test_there_are_no_other_orders(workspace: Workspace, browse: Browse) -> None
     for path in ("delete", "approve/..", "promote/a%2Fb", "approve/x%0Ay"):
         assert client.post(f"/ui/act/{path}", data={"token": token} | WHY).status_code in (404, 405)
     assert client.get("/ui/act/verify").status_code == 405
-    assert all(order.path.startswith(("/approvals/", "/releases", "/rollouts", "/ledger")) for order in ORDERS.values())
+    assert all(
+        order.path.startswith(("/approvals/", "/releases", "/rollouts", "/quarantine/", "/ledger"))
+        for order in ORDERS.values()
+    )

@@ -96,7 +96,7 @@ def test_what_a_person_decides_on(full: Read) -> None:
 
 def test_the_quarantine(full: Read) -> None:
     document, word = get(full, "/quarantine")["held"]
-    assert (document["kind"], document["by"]) == ("document", "/srv/handbooks/shop.md")
+    assert (document["kind"], document["about"]) == ("document", "/srv/handbooks/shop.md")
     assert (word["record"], word["kind"], word["about"]) == ("word-2", "correction", "Who weighs the sacks?")
     assert (word["by"], word["reason"]) == ("user 2", "outvoted 3 to 1")
 

@@ -337,7 +337,7 @@ def test_newcomers_and_what_was_served_are_read_alike(records: Records) -> None:
     assert records.rollouts.newcomers(SAVED.id, ["ada", "max", "eva"]) == {"max", "eva"}
     assert records.rollouts.subjects() == {"k-1": 2}
     assert [text for _, _, text in records.rollouts.replies(SAVED.id, 0)] == ["Vole.", "Vole."]
-    found = records.watched.served("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z", "rating")
+    found = records.watched.served("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z", "rating", lambda _: False)
     assert [(one.subject, one.rating, one.corrected) for one in found] == [("ada", None, False), ("max", -1.0, False)]
 
 
