@@ -27,20 +27,20 @@ def test_a_step_trains_on_nothing_in_quarantine_until_a_person_releases_it(works
     said = Feedback("d" * 64, None, question, -1, WRONG, "eve", ORIGIN)
     workspace.records.add_feedback(said)
     assert take()["code"] == 0
-    assert "nine" not in studied(workspace, "step-0001")
+    assert "opens at nine" not in studied(workspace, "step-0001")
     (held,) = quarantine.held(workspace)
     assert (held["record"], held["kind"], held["decision"]) == (said.id, "correction", None)
     assert 'says "at nine" where passage' in held["reason"] or '"nine"' in held["reason"]
 
     add_document(workspace, 1)
     assert take()["code"] == 0
-    assert "nine" not in studied(workspace, "step-0002")
+    assert "opens at nine" not in studied(workspace, "step-0002")
 
     released = quarantine.decide(workspace, said.id[:8], "released", "lena", "new opening hours")
     assert released.record == said.id
     assert quarantine.held(workspace) == []
     assert take()["code"] == 0
-    assert "nine" in studied(workspace, "step-0003")
+    assert "opens at nine" in studied(workspace, "step-0003")
     (entry,) = workspace.ledger.entries("quarantine")
     assert (entry.body["decision"], entry.body["by"]) == ("released", "lena")
 
@@ -51,7 +51,7 @@ def test_what_was_discarded_stays_away(workspace: Workspace, take: Take) -> None
     )
     quarantine.decide(workspace, "d" * 64, "discarded", "lena", "it is wrong")
     assert take()["code"] == 0
-    assert "nine" not in studied(workspace, "step-0001")
+    assert "opens at nine" not in studied(workspace, "step-0001")
     with pytest.raises(InputError, match="Nothing called"):
         quarantine.decide(workspace, "d" * 64, "released", "lena", "after all")
     with pytest.raises(InputError, match="needs the name"):
