@@ -168,8 +168,11 @@ class Rollouts:
                 return []
             at = time.time()
             if (live := self.live()) != latest.saved.live:
-                give_up = latest.rollout.rollback if latest.rollout.stage == "watch" else latest.rollout.abort
-                return [give_up("gradatim serve", f"release {live[:12]} was made live meanwhile", at)]
+                watched, reason = latest.rollout.stage == "watch", f"release {live[:12]} was made live meanwhile"
+                if watched and live == latest.saved.candidate:
+                    return [latest.rollout.promote("gradatim serve", reason, at)]  # a person's word: the watch is over
+                give_up = latest.rollout.rollback if watched else latest.rollout.abort
+                return [give_up("gradatim serve", reason, at)]
             self._observe(latest, at)
             self._have_probed(latest)
             if latest.rollout.stage == "shadow" and self._rehearsal.pending:

@@ -93,6 +93,7 @@ def test_each_subject_keeps_its_arm_and_its_row_says_so(workspace: Workspace, se
     assert [each["name"] for each in found["evidence"]] == [
         "goal",
         "error",
+        "refusal",
         "latency",
         "length",
         "sample ratio",
@@ -208,6 +209,18 @@ def test_the_live_release_moved_by_hand_ends_it(workspace: Workspace, serve: Ser
     found = until(running, rollout, lambda found: not found["open"])
     assert (found["events"][-1]["kind"], found["events"][-1]["by"]) == ("abort", "gradatim serve")
     assert workspace.registry.live_id() == other
+
+
+def test_the_candidate_made_live_by_hand_ends_its_watch_and_stays(
+    workspace: Workspace, serve: Serve, candidate: str
+) -> None:
+    running = serve(workspace, TOLD)
+    rollout = control(running, "/rollouts", {"candidate": candidate})["id"]
+    assert control(running, f"/rollouts/{rollout}:promote", LENA | {"full": True})["stage"] == "watch"
+    control(running, f"/releases/{candidate}:promote", LENA)
+    found = until(running, rollout, lambda found: not found["open"])
+    assert (found["stage"], found["events"][-1]["kind"]) == ("live", "finish")
+    assert workspace.registry.live_id() == candidate
 
 
 def test_one_at_a_time_and_only_what_passed(workspace: Workspace, serve: Serve, candidate: str) -> None:
