@@ -37,7 +37,7 @@ ORDERS: dict[str, Order] = {
     "abort": Order(f"{_ROLLOUT}:abort", "The rollout was given up.", _ROLLOUT),
     "take-back": Order(f"{_ROLLOUT}:rollback", "Rolled back to the former release.", _ROLLOUT),
     "believe": Order("/quarantine/{id}:release", "It is believed from now on.", "/feedback"),
-    "discard": Order("/quarantine/{id}:discard", "It is discarded for good.", "/feedback"),
+    "discard": Order("/quarantine/{id}:discard", "It is never learnt.", "/feedback"),
     "verify": Order("/ledger:verify", "", "/ledger", signed=False),
 }
 """What a form may ask for."""

@@ -39,13 +39,14 @@ class Idle:
     async def load(self, release: Any) -> None:
         return
 
-    async def begin(self, asked: Any, release: str, *, unseen: bool = False) -> Any:
+    async def begin(self, asked: Any, release: Any) -> Any:
         raise AssertionError("the pages ask no model")
 
 
 def app_of(workspace: Workspace, *, login: bool = True) -> Any:
     """The server's app with the dashboard."""
-    app, _ = build(workspace, ENVIRONMENT, login=login, settings=Settings(), engine=Idle(), pages=add_dashboard)
+    idle: Any = Idle()
+    app, _ = build(workspace, ENVIRONMENT, login=login, settings=Settings(), engine=idle, pages=add_dashboard)
     return app
 
 

@@ -132,6 +132,15 @@ def test_the_ledger_is_verified(workspace: Workspace, browse: Browse) -> None:
     assert "entry 0" in text
 
 
+def test_what_is_not_believed_is_released_or_discarded(workspace: Workspace, browse: Browse) -> None:
+    client = browse(workspace)
+    document = workspace.records.documents("quarantined")[0].id
+    order(client, "/ui/feedback", "believe", document, **WHY)
+    assert last(workspace, "quarantine")["decision"] == "released"
+    order(client, "/ui/feedback", "discard", "word-2", **WHY)
+    assert last(workspace, "quarantine") == WHY | {"record": "word-2", "kind": "correction", "decision": "discarded"}
+
+
 def test_there_are_no_other_orders(workspace: Workspace, browse: Browse) -> None:
     client = browse(workspace)
     token = find(read(client.get("/ui/ledger").text), "input", name="token")[0].attributes["value"]
@@ -139,6 +148,6 @@ def test_there_are_no_other_orders(workspace: Workspace, browse: Browse) -> None
         assert client.post(f"/ui/act/{path}", data={"token": token} | WHY).status_code in (404, 405)
     assert client.get("/ui/act/verify").status_code == 405
     assert all(
-        order.path.startswith(("/approvals/", "/releases", "/rollouts", "/quarantine/", "/ledger"))
+        order.path.startswith(("/approvals/", "/releases", "/rollouts", "/ledger", "/quarantine/"))
         for order in ORDERS.values()
     )

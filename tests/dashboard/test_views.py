@@ -150,7 +150,9 @@ def test_arms_are_rated_by_first_words(full: Read) -> None:
 
 def test_nobody_counts_twice_in_an_arm() -> None:
     at = "2026-03-02T08:00:00.000Z"
-    rated = [Rated(i, "ada" if i < 50 else f"user {i}", "k", 0, None, float(i >= 50), "canary", at) for i in range(100)]
+    rated = [
+        Rated(i, "ada" if i < 50 else f"user {i}", "key", 0, None, float(i >= 50), "canary", at) for i in range(100)
+    ]
     (arm,) = arms_over_time(rated, lambda value: value)
     assert arm["points"][-1]["users"] == 51
     assert arm["points"][-1]["mean"] == pytest.approx(50 / 51)
