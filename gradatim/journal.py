@@ -26,6 +26,11 @@ T = TypeVar("T")
 SCRATCH = "partial"
 
 
+def announcement(workspace: Path, step: str) -> Path:
+    """Where a step of the workspace tells how far it is, while it runs."""
+    return workspace / SCRATCH / step / "announced.json"
+
+
 class Journal:
     """The journal of one step. `inputs` are as they were recorded when it began."""
 
@@ -75,6 +80,11 @@ class Journal:
         folder = self._scratch / self.step / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def announcement(self) -> Path:
+        """Where this step tells how far it is."""
+        return announcement(self._scratch.parent, self.step)
 
     def finish(self, outcome: str, result: Digest) -> None:
         """End the step. Finishing it again changes nothing."""

@@ -17,6 +17,7 @@ from gradatim.charter import Charter
 from gradatim.journal import Journal
 from gradatim.judge.exam import Exam
 from gradatim.progress import SILENT, Progress
+from gradatim.store.announced import Announced
 from gradatim.types import Candidate, Cost, Diagnosis, Evidence, StepReport, StudySet, Verdict
 from gradatim.watch.cost import Meter
 from gradatim.workbench import Workbench, prepare
@@ -54,7 +55,8 @@ def take_step(workspace: Workspace, options: StepOptions = NO_OPTIONS, progress:
         inputs = {"options": asdict(options), "charter": charter.digest, "live": workspace.registry.live_id()}
         run = Journal.begin_or_resume(workspace.ledger, workspace.blobs, inputs)
         live = workspace.registry.get(run.inputs["live"])
-        bench = Workbench(workspace, charter, meter, progress, live)
+        announced = Announced(progress, run.announcement)
+        bench = Workbench(workspace, charter, meter, announced, live)
         return _walk(run, bench, StepOptions(**run.inputs["options"]))
 
 

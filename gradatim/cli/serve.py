@@ -28,18 +28,19 @@ def serve(
     """Answer applications that speak OpenAI's API with the live release, and take their users' feedback.
 
     Keys are made with `gradatim keys`, or taken from GRADATIM_CLIENT_KEY and GRADATIM_ADMIN_KEY. Promotions and
-    rollbacks count from the next request on. Logs are lines of JSON on stderr. Ctrl-C or SIGTERM ends it, after the
-    replies under way.
+    rollbacks count from the next request on. The dashboard is at /ui, for admin keys. Logs are lines of JSON on
+    stderr. Ctrl-C or SIGTERM ends it, after the replies under way.
 
     JSON: {"host", "port", "interactions"}
     """
     if not login and not _is_local(host):
         raise InputError(f"--no-login would let everybody in from {host}: listen on 127.0.0.1, or ask for keys")
     with opened(workspace) as here:
+        from gradatim.dashboard import add_dashboard
         from gradatim.serve.run import build, listen, run
         from gradatim.serve.telemetry import log_to_stderr
 
-        app, doorkeeper = build(here, os.environ, login=login)
+        app, doorkeeper = build(here, os.environ, login=login, pages=add_dashboard)
         if not doorkeeper.anyone_can_ask:
             raise InputError(
                 f"No client key yet: make one with `gradatim keys make NAME -w {workspace}`, or set GRADATIM_CLIENT_KEY"

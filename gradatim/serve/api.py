@@ -63,6 +63,9 @@ class ErrorBody(BaseModel):
     error: Error
 
 
+Pages = Callable[[FastAPI, Doorkeeper], None]
+"""Adds routes to the app that are no API."""
+
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody} for status in (400, 401, 403, 404, 413, 429, 500, 503)
 }
@@ -75,8 +78,9 @@ def create_app(
     listener: Listener,
     tokens: Tokens,
     rollouts: Rollouts,
+    pages: Pages | None = None,
 ) -> Any:
-    """The ASGI app of one workspace."""
+    """The ASGI app of one workspace; `pages` adds what people look at with a browser."""
     metrics = service.metrics
     watchman = Watchman(service.workspace, settings)
 
@@ -102,6 +106,8 @@ def create_app(
     app.state.doorkeeper = doorkeeper
     app.include_router(control_plane(service.workspace, rollouts))
     _handle_errors(app)
+    if pages is not None:
+        pages(app, doorkeeper)
 
     async def complete(request: Request, body: ChatRequest | TextRequest, asked: Asked, caller: Caller) -> Response:
         if body.model != settings.model:

@@ -1,14 +1,15 @@
 """The control plane, `/api/v1`: what an operator sees of the workspace and decides there, with an admin key.
 
     rollouts    GET, POST {candidate}; {id}: GET, :promote :pause :resume :abort :rollback {by, reason}
+                {id}/history, {id}/arms: GET
     releases    GET; {id}:promote, :rollback {by, reason, release?}
-    approvals   GET; {id}:approve :reject {by, reason}
-    steps       GET; {id}: GET
-    feedback    GET        costs    GET        schedule    GET
+    approvals   GET; {id}: GET, :approve :reject {by, reason}
+    steps       GET; {id}, {id}/progress, {id}/passages: GET
+    overview    GET        feedback    GET        costs    GET        schedule    GET
     quarantine  GET; {id}:release :discard {by, reason}
     incidents   GET; {id}: GET, /export; :acknowledge :close {by, reason}
     replies     {id}: GET
-    ledger      checkpoint, proof/{index}: GET; :verify
+    ledger      checkpoint, proof/{index}, entries, entries/{index}: GET; :verify
 
 The same functions do it that the command line calls, so nothing can be done here that a person may not do there, and
 every decision is an entry of the ledger. `by` is what the caller says it is: the key vouches for it.
@@ -28,6 +29,7 @@ from gradatim import account, approvals, quarantine
 from gradatim.errors import CharterError, InputError
 from gradatim.ledger.verify import verify_workspace
 from gradatim.schedule import keeping
+from gradatim.serve import views
 from gradatim.serve.access import ByAdmin, only_admins
 from gradatim.serve.base import Refused
 from gradatim.serve.rollouts import Command, Rollouts
@@ -91,6 +93,7 @@ def control_plane(workspace: Workspace, rollouts: Rollouts) -> APIRouter:
     _add_schedule(router, workspace)
     _add_incidents(router, workspace)
     _add_ledger(router, workspace)
+    _add_views(router, workspace, rollouts)
     return router
 
 
@@ -318,3 +321,47 @@ def _add_ledger(router: APIRouter, workspace: Workspace) -> None:
     async def verify() -> Plain:
         """Hold every byte of the workspace against its signed ledger."""
         return asdict(await _done(lambda: verify_workspace(workspace.folder)))
+
+
+def _add_views(router: APIRouter, workspace: Workspace, rollouts: Rollouts) -> None:
+    """What the dashboard reads beside the records themselves (`views.py`)."""
+
+    @router.get("/overview")
+    async def overview() -> Plain:
+        """What is served, what waits for a person, what happens now."""
+        return await _done(lambda: views.overview_data(workspace, rollouts))
+
+    @router.get("/rollouts/{rollout}/history")
+    async def rollout_history(rollout: str) -> Plain:
+        """What was known at each look that was kept, oldest first: each test with its interval."""
+        return {"rollout": rollout, "looks": await _done(lambda: rollouts.history(rollout), 404)}
+
+    @router.get("/rollouts/{rollout}/arms")
+    async def rollout_arms(rollout: str) -> Plain:
+        """How each arm was rated over time, from 0 to 1, with bands."""
+        return await _done(lambda: rollouts.arms(rollout), 404)
+
+    @router.get("/steps/{step}/progress")
+    async def step_progress(step: str) -> Plain:
+        """How far a step is, also while another process takes it."""
+        return await _done(lambda: views.progress_data(workspace, step), 404)
+
+    @router.get("/steps/{step}/passages")
+    async def step_passages(step: str, each: Annotated[int, Query(ge=0, le=1000)] = 4) -> Plain:
+        """Every sentence that a step looked at: known or weak, and some of the edits the model made from it."""
+        return await _done(lambda: views.passages_data(workspace, step, each), 404)
+
+    @router.get("/approvals/{release}")
+    async def one_approval(release: str) -> Plain:
+        """What a person needs to decide on a release."""
+        return await _done(lambda: views.approval_data(workspace, release), 404)
+
+    @router.get("/ledger/entries")
+    async def ledger_entries(last: Last = 50, before: Annotated[int | None, Query(ge=0, le=2**53)] = None) -> Plain:
+        """The newest entries, newest first; `before` an index for older ones."""
+        return await _done(lambda: views.entries_data(workspace, last, before))
+
+    @router.get("/ledger/entries/{index}")
+    async def ledger_entry(index: int) -> Plain:
+        """One entry with its inclusion proof."""
+        return await _done(lambda: views.entry_data(workspace, index), 404)

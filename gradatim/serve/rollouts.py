@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ from gradatim.rollout import Assignment, Event, Evidence, Newcomers, Rollout, Ro
 from gradatim.rollout import Settings as Terms
 from gradatim.rollout.assignment import Wave
 from gradatim.rollout.events import ITSELF
+from gradatim.serve.arms import CONFIDENCE, arms_over_time
 from gradatim.serve.choosing import Choice, LiveOnly
 from gradatim.serve.rehearsal import UNSAFE, Rehearsal
 from gradatim.serve.settings import RATING, Metric, Settings
@@ -44,7 +46,7 @@ from gradatim.serve.telemetry import LOGGER, Metrics
 from gradatim.serve.unseen import Seen, Work
 from gradatim.store.canonical import canonical
 from gradatim.store.clock import now
-from gradatim.store.rollouts import Rated, SavedRollout
+from gradatim.store.rollouts import Look, Rated, SavedRollout
 from gradatim.store.traffic import Interaction
 from gradatim.types import Digest
 from gradatim.watch.probes import Probe, read_probes
@@ -59,6 +61,8 @@ COST = "cost"
 
 HELD_LEAST, HELD_SHARE = 20, 0.1
 """It is paused when so many ratings of it are in quarantine, and that many for each one that counted."""
+LOOK_APART, LOOK_SHARE = 10.0, 0.01
+"""Looks are kept for the picture at least so many seconds apart, and so large a share of the rollout's age."""
 
 Command = Literal["promote", "pause", "resume", "abort", "rollback"]
 
@@ -84,6 +88,7 @@ class _Latest:
     rollout: Rollout
     told: int  # events that are in the ledger
     held: int = 0  # ratings in quarantine at which it was paused
+    kept: float = 0.0  # when a look was kept last
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -302,14 +307,29 @@ class Rollouts:
             "events": json.loads(saved.events),
         }
 
+    def history(self, rollout: str) -> list[dict[str, Any]]:
+        """What the rollout knew over time, oldest first; InputError when there is none of this id."""
+        if self._table.get(rollout) is None:
+            raise InputError(f"There is no rollout {rollout[:100]!r}")
+        return [asdict(look) | {"evidence": json.loads(look.evidence)} for look in self._table.looks(rollout)]
+
+    def arms(self, rollout: str) -> dict[str, Any]:
+        """How each arm was rated over time; InputError when there is no rollout of this id."""
+        if self._table.get(rollout) is None:
+            raise InputError(f"There is no rollout {rollout[:100]!r}")
+        metric, rated = self._settings.metrics[RATING], self._table.rated(rollout, RATING, 0)
+        arms = arms_over_time(rated, lambda value: unit_value(metric, value))
+        return {"rollout": rollout, "metric": RATING, "confidence": CONFIDENCE, "arms": arms}
+
     # ------------------------------------------------------------------ keeping
 
     def _change(self, latest: _Latest, work: Callable[[_Latest], list[Event]]) -> None:
         """Work on the rollout, write it down, and carry out what follows; after a failure all is as it was written."""
         self._carry_out(latest)
-        before = latest.saved
+        before, stage, share = latest.saved, latest.rollout.stage, latest.rollout.share
         try:
             events = work(latest)
+            self._keep_look(latest, stage, share, events)
             if events or latest.saved != before:
                 told = canonical(latest.events + [plain_event(event) for event in events]).decode()
                 state = latest.rollout
@@ -319,6 +339,18 @@ class Rollouts:
             self._latest = self._read()
             raise
         self._carry_out(latest)
+
+    def _keep_look(self, latest: _Latest, stage: str, share: float, events: list[Event]) -> None:
+        """For the picture: what was known at an event, and now and then between them."""
+        state, began = latest.rollout, datetime.fromisoformat(latest.saved.started_at).timestamp()
+        decided = [event.evidence for event in events if event.evidence]
+        apart = max(LOOK_APART, LOOK_SHARE * (state.clock - began))
+        if not decided and (not state.open or state.clock - latest.kept < apart):
+            return
+        for found in decided or [state.evidence()]:
+            told = canonical([plain_evidence(each) for each in found]).decode()
+            self._table.add_look(latest.saved.id, Look(state.clock, stage, share, told))
+        latest.kept = state.clock
 
     def _carry_out(self, latest: _Latest) -> None:
         """Do what the events ask for that are not in the ledger yet, and put them there."""

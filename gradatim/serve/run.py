@@ -11,7 +11,7 @@ from typing import Any
 from gradatim.errors import InputError
 from gradatim.model.base import load_base
 from gradatim.serve.access import Doorkeeper
-from gradatim.serve.api import create_app
+from gradatim.serve.api import Pages, create_app
 from gradatim.serve.base import Engine
 from gradatim.serve.choosing import Chooser
 from gradatim.serve.decoding import Room
@@ -66,6 +66,7 @@ def build(
     settings: Settings | None = None,
     engine: Engine | None = None,
     chooser: Chooser | None = None,
+    pages: Pages | None = None,
 ) -> tuple[Any, Doorkeeper]:
     """The app, and who watches its door. Raises GradatimError for settings, keys or a secret that can't be used."""
     settings = settings or read_settings(workspace.folder)
@@ -81,7 +82,7 @@ def build(
         Metrics(),
         secret,
     )
-    app = create_app(service, settings, doorkeeper, Listener(workspace, settings, tokens), tokens, rollouts)
+    app = create_app(service, settings, doorkeeper, Listener(workspace, settings, tokens), tokens, rollouts, pages)
     return app, doorkeeper
 
 

@@ -43,6 +43,18 @@ class Rated:
     wave: int
     slices: str | None
     value: float
+    arm: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a rollout knew at one moment."""
+
+    at: float  # seconds since 1970
+    stage: str
+    share: float
+    evidence: str  # JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +118,7 @@ class RolloutTable:
         query = (
             select(
                 *(ratings.c.position, ratings.c.value),
-                *(served.c.subject, served.c.key, served.c.wave, served.c.slices),
+                *(served.c.subject, served.c.key, served.c.wave, served.c.slices, served.c.arm, ratings.c.at),
             )
             .join(served, ratings.c.response == served.c.id)
             .where(served.c.rollout == rollout, ratings.c.metric == metric, ratings.c.position > after)
@@ -166,6 +178,16 @@ class RolloutTable:
             .order_by(served.c.arm)
         )
         return [ArmCount(**row) for row in self._read(query)]
+
+    def add_look(self, rollout: str, look: Look) -> None:
+        with self._database.writing() as connection:
+            connection.execute(tables.rollout_looks.insert().values({"rollout": rollout} | asdict(look)))
+
+    def looks(self, rollout: str) -> list[Look]:
+        """The looks of a rollout that were kept, oldest first."""
+        table = tables.rollout_looks
+        query = select(table).where(table.c.rollout == rollout).order_by(table.c.position)
+        return [Look(**{name: row[name] for name in Look.__slots__}) for row in self._read(query)]
 
     def _read(self, query: Select[Any]) -> Iterable[Any]:
         with self._database.reading() as connection:

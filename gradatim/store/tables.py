@@ -167,6 +167,17 @@ rollouts = Table(
     Column("started_at", String, nullable=False),
 )
 
+rollout_looks = Table(
+    "rollout_looks",
+    metadata,
+    _position(),
+    Column("rollout", String, ForeignKey("rollouts.id"), nullable=False, index=True),
+    Column("at", Float, nullable=False),  # seconds since 1970
+    Column("stage", String, nullable=False),
+    Column("share", Float, nullable=False),
+    Column("evidence", Text, nullable=False),  # canonical JSON
+)
+
 keys = Table(
     "keys",
     metadata,

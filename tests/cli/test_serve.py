@@ -159,6 +159,8 @@ def test_a_server_told_to_stop_says_what_it_did_and_logs_json(
     run("init", folder, "--model", tiny_model)
     server = Process(folder, offline)
     assert ask(server.url, 1) is not None
+    with httpx2.Client(base_url=server.url, timeout=60, trust_env=False, follow_redirects=True) as browser:
+        assert "<h1>Sign in</h1>" in browser.get("/").text
     out = server.end(signal.SIGTERM)
     assert json.loads(out)["interactions"] == 1
     lines = [json.loads(line) for line in server.lines]
