@@ -45,7 +45,8 @@ class Idle:
 
 def app_of(workspace: Workspace, *, login: bool = True) -> Any:
     """The server's app with the dashboard."""
-    app, _ = build(workspace, ENVIRONMENT, login=login, settings=Settings(), engine=Idle(), pages=add_dashboard)
+    idle: Any = Idle()
+    app, _ = build(workspace, ENVIRONMENT, login=login, settings=Settings(), engine=idle, pages=add_dashboard)
     return app
 
 
