@@ -268,7 +268,7 @@ def test_a_rollout_is_saved_read_and_counted(records: Records) -> None:
     assert [served.id for _, served, _ in replies] == ["1", "2", "3", "4"]
     assert [served.id for _, served, _ in records.rollouts.replies(SAVED.id, replies[1][0])] == ["3", "4"]
     (rated,) = records.rollouts.rated(SAVED.id, "rating", 0)
-    assert rated == Rated(rated.position, "max", SERVED.key, 2, None, -1.0)
+    assert rated == Rated(rated.position, "max", SERVED.key, 2, None, -1.0, "canary", RATING.at)
     records.rollouts.save(replace(SAVED, state="{1}", open=False, replies=2**40))
     assert records.rollouts.get(SAVED.id) == replace(SAVED, state="{1}", open=False, replies=2**40)
     assert records.rollouts.add(replace(SAVED, id="rollout-0002"))
