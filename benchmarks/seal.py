@@ -13,12 +13,12 @@ material was written in or chosen by:
 - passage only: the passage itself, at the best of the rates on other people
 - untrained edits: one edit of the base for each seed, as it was written
 - untrained, pooled: each edit made of `--pooled` drafts, without the lines that the base, passage in view, doubts by
-  more than `--doubt` nats; so are those of the two last arms, and what is chosen and imitated in the loop. With
-  `--doubt -1 --pooled 1` every draft is an edit as it was written, as in the paper
+  more than `--doubt` nats
 - random edits: an edit about somebody else, as it was written
 - best of n: the best of the base's drafts for that person, chosen by labelled questions about the same facts in another
   wording and by other seeds; no training of the writer. It sees the answers, which no other arm does
-- after rl: one edit for each seed by the writer after `--rounds` rounds on other people
+- after round n: one draft for each seed by the writer after so many rounds on other people, as in the paper
+- after rl: the same writer after the last round, its edits pooled as above; with `--doubt -1 --pooled 1` single drafts
 
 `known` is what remains of questions about people whom the base knew, on average, and in the worst training; others of
 these are replayed in every training, and further ones count in the reward, except with `--unguarded`. Intervals are
@@ -40,7 +40,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ class Scored:
 class Lab:
     """One lab model, people to choose by and people to judge by."""
 
-    def __init__(self, folder: Path, count: int, seeds: int, outer: int, guarded: bool, settings: Settings) -> None:
+    def __init__(self, folder: Path, count: int, seeds: int, outer: int, guarded: bool, use: Settings) -> None:
         self.bank = AdapterBank(load_base(str(folder), dtype=torch.float32))
         made = lab.LabSettings(**json.loads((folder / "training.json").read_text())["settings"])
         known = lab.known_people(made)
@@ -93,7 +93,8 @@ class Lab:
         self.taken = taken | {person.name for person in (*self.train, *self.test)}
         self.seeds = range(9000, 9000 + seeds)
         self.dialect = LabDialect(self.bank.base.chat)
-        self.loop = SelfEdits(self.bank, self.dialect, settings, outer)
+        self.loop = SelfEdits(self.bank, self.dialect, Settings(), outer)
+        self.use = use  # how edits are made that are not to be chosen among
         self.chat = self.bank.base.chat
         sure = [one for person in known for one in askings(person, 0)]
         (grades,) = grade(self.bank, [[one.pair(self.chat) for one in sure]], [None])
@@ -130,6 +131,14 @@ class Lab:
             next(found) if edit is not None else (_shares(next(bare), len(ATTRIBUTES))[0], 1.0) for edit, _, _ in jobs
         ]
         return Scored(*(np.array(one).reshape(-1, each) for one in zip(*shares, strict=True)))
+
+    def pooled(self, tasks: Sequence[Task[str]], each: int) -> list[list[Edit]]:
+        """`each` edits for every task, as they are made for use."""
+        settings, self.loop.settings = self.loop.settings, self.use
+        try:
+            return self.loop.write(tasks, each, seed=7)
+        finally:
+            self.loop.settings = settings
 
     def without_training(self, prompts: Sequence[Sequence[Pair]]) -> Scored:
         graded = grade(self.bank, prompts, [None] * len(prompts))
@@ -174,16 +183,12 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, Any]]:
     world.dialect = LabDialect(chat, max(rates, key=lambda rate: rates[rate]))
     plain = [(world.dialect.plain(task.passage), task, seed) for task in tests for seed in seeds]
     found["passage only"] = world.score(plain, count)
-    settings, each = loop.settings, max(count, loop.settings.tried)
-    loop.settings = replace(settings, doubt=None, pooled=1)
+    each = max(count, loop.settings.tried)
+    found["untrained, pooled"] = world.score(_spread(world.pooled(tests, count), tests, seeds), count)
     drafts = loop.write(tests, each, seed=7)
     found["untrained edits"] = world.score(_spread(drafts, tests, seeds), count)
     shifted = drafts[1:] + drafts[:1]
     found["random edits"] = world.score(_spread(shifted, tests, seeds), count)
-    loop.settings = settings
-    if settings.doubt is not None:
-        drafts = loop.write(tests, each, seed=7)
-        found["untrained, pooled"] = world.score(_spread(drafts, tests, seeds), count)
     chosen = [_best(loop, tests, number, edits) for number, edits in enumerate(drafts)]
     found["best of n"] = world.score(
         [(edit, task, seed) for edit, task in zip(chosen, tests, strict=True) for seed in seeds], count
@@ -200,9 +205,8 @@ def arms(world: Lab, rounds: int) -> tuple[dict[str, Scored], dict[str, Any]]:
             "seconds": round(time.monotonic() - began),
         })  # fmt: skip
         written = loop.write(tests, each, seed=7)
-        found["after rl" if number == rounds - 1 else f"after round {number + 1}"] = world.score(
-            _spread(written, tests, seeds), count
-        )
+        found[f"after round {number + 1}"] = world.score(_spread(written, tests, seeds), count)
+    found["after rl"] = world.score(_spread(world.pooled(tests, count), tests, seeds), count)
     return found, {"passage rates": {name: round(value, 3) for name, value in rates.items()}, "rounds": log}
 
 
@@ -258,8 +262,7 @@ def main() -> None:
     if chosen.lessons < 2:
         parser.error("--lessons must be at least 2: one can't displace another")
     logging.disable(logging.WARNING)
-    settings = Settings(
-        drafts=16 if chosen.pooled == 1 else 8,
+    use = Settings(
         doubt=chosen.doubt if chosen.doubt >= 0 else None,
         pooled=chosen.pooled,
         max_tokens=160 if chosen.pooled == 1 else 320,
@@ -272,7 +275,7 @@ def main() -> None:
             continue
         began = time.monotonic()
         print(f"\n{part}: {model}")
-        world = Lab(LABS / model, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded, settings)
+        world = Lab(LABS / model, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded, use)
         if part in chosen.only:
             found, told = arms(world, chosen.rounds)
             show(found, told)
@@ -285,6 +288,7 @@ def main() -> None:
         if with_sequence:
             strangers = people(chosen.lessons, random.Random(3), world.taken)
             asked = [askings(one, HELD_OUT) for one in strangers]
+            world.loop.settings = world.use
             whole["sequence"] = sequence.run(world.loop, world.tasks(strangers), asked, world.known, world.others)
             seconds["sequence"] = round(time.monotonic() - began) - seconds[part]
     if "grids" in chosen.only:

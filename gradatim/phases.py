@@ -486,13 +486,18 @@ def watch(
     candidates: Sequence[Candidate],
     verdicts: Sequence[Verdict],
 ) -> Cost:
-    """Settle the records (what was not learnt stays new), remember what the strategy achieved, add up the cost."""
+    """Settle the records (what was not learnt stays new), remember what the strategy achieved, add up the cost.
+
+    What is to be rolled out stays new until a later step finds that it is known: a rollout may yet take it back.
+    """
     records = bench.workspace.records
-    documents = {record.id for record in records.documents()}
+    documents, released = {record.id for record in records.documents()}, records.quarantine.released()
     for item in evidence.quarantined:
+        if item.record in released:
+            continue  # by a person, since this step looked
         mark = records.mark_documents if item.record in documents else records.mark_feedback
         mark([item.record], "quarantined", item.reason)
-    if decision.outcome in ("released", "awaiting-approval", "awaiting-rollout", "nothing-to-do"):
+    if decision.outcome in ("released", "awaiting-approval", "nothing-to-do"):
         records.mark_documents([document.id for document in evidence.documents], "studied")
         records.mark_feedback(list(evidence.feedback), "studied")
     if candidates and candidates[0].strategy != RAW:

@@ -54,6 +54,7 @@ def verify_workspace(folder: Path, trusted: Path | None = None) -> Verification:
         with _steady(folder / "ledger"):
             audited = audit(folder / "ledger")
             entries = _entries(folder / "ledger", audited.log_bytes)
+            live = (folder / "live").read_bytes() if (folder / "live").exists() else b""
         size, head = audited.checkpoint.size, audited.checkpoint.root.hex()
         _verify_nothing_unsigned(audited)
         _verify_private_key(folder / "ledger")
@@ -62,7 +63,7 @@ def verify_workspace(folder: Path, trusted: Path | None = None) -> Verification:
         _verify_settings(folder, entries)
         _verify_stores(folder)
         _verify_named(folder, entries)
-        _verify_live(folder, entries)
+        _verify_live(live, entries)
     except IntegrityError as error:
         return Verification(False, size, head, str(error))
     return Verification(True, size, head)
@@ -138,12 +139,9 @@ def _verify_named(folder: Path, entries: list[Entry]) -> None:
             raise IntegrityError(f"{path.relative_to(folder)} is missing: restore it from a copy of the workspace")
 
 
-def _verify_live(folder: Path, entries: list[Entry]) -> None:
+def _verify_live(live: bytes, entries: list[Entry]) -> None:
     moves = [entry.body["release"] for entry in entries if entry.kind in MOVES]
-    path = folder / "live"
-    expected = f"{moves[-1]}\n".encode() if moves else b""
-    found = path.read_bytes() if path.exists() else b""
-    if found != expected:
+    if live != (f"{moves[-1]}\n".encode() if moves else b""):
         raise IntegrityError("live does not name the release that the ledger says is live: opening repairs it")
 
 

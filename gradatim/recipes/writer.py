@@ -39,6 +39,7 @@ from gradatim.errors import CharterError, InputError
 from gradatim.learn.replay import base_replies, replay_prompts
 from gradatim.model.packing import Pair
 from gradatim.observe.passages import split_passages
+from gradatim.observe.screening import screen
 from gradatim.observe.standing import standing_passages
 from gradatim.observe.subject import name_subjects
 from gradatim.progress import SILENT, Progress
@@ -145,15 +146,31 @@ def _trained(bench: Workbench, books: Books, options: WriterOptions, settings: S
 
 
 def _books(workspace: Workspace, charter: Charter) -> Books:
-    """The passages of each document that is believed and may be learnt from, in the order of their digests."""
-    books: dict[Digest, tuple[Passage, ...]] = {}
+    """The passages of each document that is believed and may be learnt from, in the order of their digests.
+
+    Nobody has looked at new ones yet, so they are screened here as a step would screen them.
+    """
+    split: dict[Digest, tuple[Passage, ...]] = {}
+    new: set[Digest] = set()
     for record in sorted(workspace.records.documents(), key=lambda one: one.id):
         if record.status in ("new", "studied") and charter.allows_source(record.provenance.source):
             try:
-                passages = split_passages(load_document(record, workspace.blobs))
+                split[record.id] = split_passages(load_document(record, workspace.blobs))
             except InputError:
                 continue
-            books[record.id] = tuple(name_subjects(standing_passages(passages)))
+            if record.status == "new":
+                new.add(record.id)
+    trusted, fresh = (
+        [passage for name, passages in split.items() if (name in new) == wanted for passage in passages]
+        for wanted in (False, True)
+    )
+    released = workspace.records.quarantine.released()
+    doubted = {one.record for one in screen(fresh, trusted, [], released=released, trust=charter.trust).quarantined}
+    books = {
+        name: tuple(name_subjects(standing_passages(passages)))
+        for name, passages in split.items()
+        if name not in doubted
+    }
     if sum(map(len, books.values())) < 2:
         raise InputError("A writer learns from documents: add some with `gradatim add FILE` first")
     return books
@@ -232,14 +249,12 @@ def _rounds(
         bench.progress.phase(f"round {number + 1} of {options.rounds}", None)
         with Meter() as meter:
             report = loop.round(tasks, number)
+        if over := exceeds(meter.cost(), bench.charter.budget):
+            line = bench.charter.line(over.split(":")[0])
+            raise CharterError(f"A round of the loop costs more than a step may: {over} ({line})")
         log.append(_told(report, meter.cost()))
         loop.save(folder, report)
         replace(log_file, json.dumps(log).encode())
-        if over := exceeds(meter.cost(), bench.charter.budget):
-            raise CharterError(
-                f"A round of the loop costs more than a step may: {over} ({bench.charter.line(over.split(':')[0])}); "
-                "its writer is kept and not used"
-            )
     return tuple(log)
 
 

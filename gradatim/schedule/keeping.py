@@ -158,10 +158,10 @@ class Scheduler:
         now, most = decision.situation, Charter.load(self._workspace.charter_path).schedule.most_failures
         if now.failures >= most and not now.gave_up:
             body = {"event": "gave-up", "failures": now.failures, "said": decision.why}
-            self._workspace.ledger.append(ENTRY, body)
             LOGGER.error("takes no more steps", extra={"data": body})
             said = f"the scheduler gave up: {decision.why}"
             self._workspace.incidents.open("schedule", "scheduler", said, decision.data(), self._failures())
+            self._workspace.ledger.append(ENTRY, body)  # last: after it nothing is done again
 
     def _failures(self) -> list[int]:
         """The entries that tell of the steps that came to nothing since the last that did not."""

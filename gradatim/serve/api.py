@@ -122,7 +122,7 @@ def create_app(
         asker = Asker(caller.key, service.subject(caller.key, body.user), body.session, slices)
         exchange = await service.open(asked, asker, chat=chat)
         release = exchange.choice.release
-        compared = exchange.choice.rollout is not None and not settings.tell_arms
+        compared = (exchange.choice.rollout is not None or exchange.choice.sealed) and not settings.tell_arms
         shown = service.seal(exchange.id, exchange.choice) if compared else release
         form = Form(exchange.id, settings.model, shown, exchange.created, chat=chat)
         request.state.said = {"response": exchange.id, "release": release, "arm": exchange.choice.arm}

@@ -28,6 +28,7 @@ class Choice:
     wave: int | None = None
     mirror: Callable[[Asked, str, str, tuple[str, ...]], None] | None = None
     """Told of each request that was answered: what was asked, key, subject and slices."""
+    sealed: bool = False  # it stands in for an arm that is compared
 
 
 class Chooser(Protocol):

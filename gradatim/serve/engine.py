@@ -247,6 +247,8 @@ class LocalEngine:
 
     def _work(self, bank: AdapterBank) -> None:
         batch, beside, turns = Batch(bank, self._capacity.room), self._beside, 0
+        beside.tokens = batch.tokens // TURNS  # of the one most that there is
+        batch.tokens -= beside.tokens
         while True:
             with self._changed:
                 while not (self._inbox or batch.busy or beside.busy or self._closing):

@@ -120,6 +120,10 @@ class Rehearsal:
         if seen is None or seen.ended is None:
             asking.failures += 1
             if asking.failures > TRIES:
+                missing = float(
+                    candidate not in asking.unsafe and live in asking.unsafe
+                )  # nobody knows that it is safe
+                self._found.append(Row(f"probe {number}", wave, {UNSAFE: missing}, probe=True))
                 del self._probes[number]
             else:
                 self._queue.append(self._probing(number, release, live, candidate, wave))

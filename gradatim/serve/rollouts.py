@@ -108,6 +108,7 @@ class Rollouts:
         self._probed: tuple[str, str] | None = None  # rollout and epoch that probes were asked for
         self._rehearsal = Rehearsal(self._seen)
         self._prices = (0.0, 0.0)
+        self._torn = False  # memory may not be what was written
         self._latest = self._read()
         self._picture = self._drawn()
         self._incident = ""  # the rollout whose way back was told as an incident
@@ -182,6 +183,7 @@ class Rollouts:
             return latest.rollout.decide(at)
 
         with self._mutex:
+            self._mend()
             if self._latest is not None:
                 self._change(self._latest, seen)
                 if self._picture is None:
@@ -258,7 +260,9 @@ class Rollouts:
         charter = Charter.load(self._workspace.charter_path)
         terms = self._terms(charter)
         newcomers = Newcomers.held_to(self._table.subjects(), charter.trust.newcomers)
+        self._probes_for(terms)  # refused before anything is written
         with self._mutex:
+            self._mend()
             if self._latest is not None and self._latest.rollout.open:
                 raise InputError(f"{self._latest.saved.id} is under way: only one release is rolled out at a time")
             key, live = secrets.token_bytes(32), self._workspace.registry.live_id()
@@ -286,6 +290,7 @@ class Rollouts:
             return [given[command](by, reason, at)]
 
         with self._mutex:
+            self._mend()
             if self._latest is None or self._latest.saved.id != rollout:
                 raise InputError(f"{rollout} is over, and another was started since")
             self._change(self._latest, done)
@@ -339,9 +344,16 @@ class Rollouts:
                 latest.saved = replace(latest.saved, state=dump(state), events=told, open=state.open)
                 self._table.save(latest.saved)
         except BaseException:
-            self._latest = self._read()
+            self._torn = True
+            self._mend()
             raise
         self._carry_out(latest)
+
+    def _mend(self) -> None:
+        """After a failure, go on from what was written; while it can't be read either, nothing is done."""
+        if self._torn:
+            self._latest = self._read()
+            self._torn = False
 
     def _keep_look(self, latest: _Latest, stage: str, share: float, events: list[Event]) -> None:
         """For the picture: what was known at an event, and now and then between them."""
@@ -406,13 +418,17 @@ class Rollouts:
         """Begin to try unseen what this rollout wants tried."""
         if not latest.rollout.open:
             return
-        charter = Charter.load(self._workspace.charter_path)
+        charter, probes = Charter.load(self._workspace.charter_path), self._probes_for(latest.rollout.settings)
         self._prices = charter.rollout.price_prompt, charter.rollout.price_completion
-        self._rehearsal, self._probed = Rehearsal(self._seen), None
-        own = self._workspace.folder / PROBES_FILE
-        wanted = any(rail.metric == UNSAFE for rail in latest.rollout.settings.rails)
-        self._probes = (read_probes(own) if own.is_file() else read_probes()) if wanted else ()
+        self._rehearsal, self._probed, self._probes = Rehearsal(self._seen), None, probes
         self._have_probed(latest)
+
+    def _probes_for(self, terms: Terms) -> tuple[Probe, ...]:
+        """The probes of a rollout on these terms; InputError for a file of probes that is none."""
+        if not any(rail.metric == UNSAFE for rail in terms.rails):
+            return ()
+        own = self._workspace.folder / PROBES_FILE
+        return read_probes(own) if own.is_file() else read_probes()
 
     def _have_probed(self, latest: _Latest) -> None:
         """Have the probes asked, once in each epoch."""

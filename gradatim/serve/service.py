@@ -183,7 +183,7 @@ class Service:
             if self._serving is None:
                 raise Refused(503, f"No release can be served: {error}", retry_after=5) from error
             await self.load(self._serving)  # others may have taken its place meanwhile
-            return Choice(self._serving, FALLBACK)
+            return Choice(self._serving, FALLBACK, sealed=choice.rollout is not None)
         if choice.arm == LIVE:
             self._note(choice.release)
         return choice

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ASKING = "asking unseen"
 IDLE_SECONDS = 0.05
+FAILED_SECONDS = 1.0
 LONGEST_QUEUE = 64
 
 
@@ -63,7 +64,10 @@ async def keep_asking(service: Service, source: Source, metrics: Metrics) -> Non
             if work is None:
                 await asyncio.sleep(IDLE_SECONDS)
                 continue
-            work.tell(await ask(service, work))
+            seen = await ask(service, work)
+            work.tell(seen)
+            if seen is None or seen.ended is None:
+                await asyncio.sleep(FAILED_SECONDS)
         except Exception as error:  # noqa: BLE001 - told to the operator; the next piece may do better
             metrics.went(ASKING, error)
             await asyncio.sleep(IDLE_SECONDS)

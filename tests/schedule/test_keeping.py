@@ -90,7 +90,7 @@ def test_after_failures_in_a_row_it_waits_for_a_person(
     assert [entry.body.get("said") for entry in workspace.ledger.entries("schedule")][:2] == ["what went wrong"] * 2
     assert len(attempts(workspace)) == 2
     (incident,) = workspace.incidents.all()
-    assert (incident.kind, len(incident.entries)) == ("schedule", 4)  # both failures, giving up, and its own
+    assert (incident.kind, len(incident.entries)) == ("schedule", 3)  # both failures and its own
     again = Scheduler(workspace, Share(), command=TAKER, every=0.05)  # a restart forgets nothing
     decision, ended = again.once()
     assert ended is None
@@ -101,6 +101,25 @@ def test_after_failures_in_a_row_it_waits_for_a_person(
     assert ended is not None
     assert ended.outcome == "released"
     assert look(workspace).situation.failures == 0
+
+
+def test_a_scheduler_killed_as_it_gives_up_is_an_incident_all_the_same(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        workspace.ledger.append("schedule", {"event": "failed", "step": None, "said": "no", "seconds": 1.0})
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(workspace.incidents), "open", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Scheduler(workspace, Share(0, 1)).once()
+    for _ in range(2):
+        Scheduler(workspace, Share(0, 1)).once()
+    assert [one.kind for one in workspace.incidents.all()] == ["schedule"]
+    assert [entry.body["event"] for entry in workspace.ledger.entries("schedule")].count("gave-up") == 1
 
 
 def test_a_refused_step_is_tried_again_later_and_not_for_ever(
