@@ -253,7 +253,7 @@ def test_a_broken_charter_is_said_where_it_counts(workspace: Workspace, browse: 
     done = {path: client.get(path) for path in ("/ui/schedule", "/ui/steps", "/ui/incidents")}
     assert "charter.toml:2: hours = 7 must be" in done["/ui/schedule"].text
     assert {path: one.status_code for path, one in done.items()} == {
-        "/ui/schedule": 503,
+        "/ui/schedule": 403,
         "/ui/steps": 200,
         "/ui/incidents": 200,
     }
