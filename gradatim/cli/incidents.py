@@ -47,7 +47,7 @@ def incidents(
     with opened(workspace) as here:
         known = here.incidents
         if action == "acknowledge":
-            known.acknowledge(incident, person(by))
+            known.acknowledge(incident, person(by), reason)
         elif action == "close":
             known.close(incident, person(by), reason)
         elif action == "export":

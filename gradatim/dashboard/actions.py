@@ -38,6 +38,8 @@ ORDERS: dict[str, Order] = {
     "take-back": Order(f"{_ROLLOUT}:rollback", "Rolled back to the former release.", _ROLLOUT),
     "believe": Order("/quarantine/{id}:release", "It is believed from now on.", "/feedback"),
     "discard": Order("/quarantine/{id}:discard", "It is never learnt.", "/feedback"),
+    "acknowledge": Order("/incidents/{id}:acknowledge", "The incident is acknowledged.", "/incidents/{id}"),
+    "close": Order("/incidents/{id}:close", "The incident is closed.", "/incidents/{id}"),
     "verify": Order("/ledger:verify", "", "/ledger", signed=False),
 }
 """What a form may ask for."""

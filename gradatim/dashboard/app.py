@@ -40,6 +40,7 @@ HOME = "/ui"
 COOKIE, THEME = "gradatim_session", "gradatim_theme"
 THEMES = ("auto", "light", "dark")
 LONGEST_NAME = 100
+EXPORT = "/export"  # after an incident's page: the bundle
 _HERE = Path(__file__).parent
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 _IDENTITY = re.compile(r"[\w.-]{1,100}", re.ASCII)
@@ -101,6 +102,7 @@ class Dashboard:
                 Route("/theme", self._set_theme, methods=["POST"]),
                 Route("/act/{action}", self._act, methods=["POST"]),
                 Route("/act/{action}/{id}", self._act, methods=["POST"]),
+                Route("/incidents/{incident}" + EXPORT, self._download, methods=["GET"]),
                 Mount("/static", StaticFiles(directory=_HERE / "static")),
                 *pages,
             ],
@@ -124,7 +126,7 @@ class Dashboard:
             self._sessions.end(cookie)
             session = None
         if session is None:
-            path = request.url.path if request.method == "GET" else f"{HOME}/"
+            path = request.url.path.removesuffix(EXPORT) if request.method == "GET" else f"{HOME}/"
             raise _Away(f"{HOME}/login?next={quote(path)}")
         return session
 
@@ -186,6 +188,15 @@ class Dashboard:
         return self._rendered(
             request, page.template, 200, session=session, page=name, answers=given, sources=sources, live=page.live
         )
+
+    async def _download(self, request: Request) -> Response:
+        """The bundle of an incident, byte for byte as the control plane gives it."""
+        session, incident = await self._session(request), request.path_params["incident"]
+        if not _IDENTITY.fullmatch(incident):
+            raise HTTPException(404, "There is no such page.")
+        bundle = await self._control.file(f"/incidents/{incident}/export", session.caller)
+        named = {"content-disposition": f'attachment; filename="{incident}.zip"', "cache-control": "no-store"}
+        return Response(bundle, media_type="application/zip", headers=named)
 
     async def _act(self, request: Request) -> Response:
         session = await self._session(request)

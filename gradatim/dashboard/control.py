@@ -33,13 +33,18 @@ class ControlPlane:
 
     async def get(self, path: str, caller: Caller) -> Any:
         """The answer to GET of a path, query included. Raises Unanswered."""
-        return await self._ask("GET", path, b"", caller)
+        return _read(*await self._ask("GET", path, b"", caller))
 
     async def post(self, path: str, body: dict[str, Any], caller: Caller) -> Any:
         """The answer to POST of a body. Raises Unanswered."""
-        return await self._ask("POST", path, json.dumps(body).encode(), caller)
+        return _read(*await self._ask("POST", path, json.dumps(body).encode(), caller))
 
-    async def _ask(self, method: str, path: str, body: bytes, caller: Caller) -> Any:
+    async def file(self, path: str, caller: Caller) -> bytes:
+        """What GET of a path answers that is a file. Raises Unanswered."""
+        status, said = await self._ask("GET", path, b"", caller)
+        return said if status == 200 else _read(status, said)
+
+    async def _ask(self, method: str, path: str, body: bytes, caller: Caller) -> tuple[int, bytes]:
         place, _, query = path.partition("?")
         scope = {
             "type": "http",
@@ -70,7 +75,12 @@ class ControlPlane:
                 parts.append(message.get("body", b""))
 
         await self._app(scope, receive, send)
-        said = json.loads(b"".join(parts))
-        if status != 200:
-            raise Unanswered(status, str(said["error"]["message"]))
-        return said
+        return status, b"".join(parts)
+
+
+def _read(status: int, body: bytes) -> Any:
+    """An answer in JSON. Raises Unanswered for one that is an error."""
+    said = json.loads(body)
+    if status != 200:
+        raise Unanswered(status, str(said["error"]["message"]))
+    return said

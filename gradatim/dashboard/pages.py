@@ -61,6 +61,10 @@ async def step(ask: Ask, path: Params, _: Params) -> Page:
     return Page("step.html", answers, live=progress["running"])
 
 
+async def schedule(_: Ask, __: Params, ___: Params) -> Page:
+    return Page("schedule.html", {"schedule": "/schedule"}, live=True)
+
+
 async def releases(_: Ask, __: Params, ___: Params) -> Page:
     return Page("releases.html", {"releases": "/releases"})
 
@@ -82,6 +86,14 @@ async def approvals(ask: Ask, _: Params, __: Params) -> Page:
     waiting = (await ask("/approvals"))["awaiting"]
     answers = {"approvals": "/approvals"} | {f"release{i}": f"/approvals/{one}" for i, one in enumerate(waiting)}
     return Page("approvals.html", answers)
+
+
+async def incidents(_: Ask, __: Params, ___: Params) -> Page:
+    return Page("incidents.html", {"incidents": "/incidents"}, live=True)
+
+
+async def incident(_: Ask, path: Params, __: Params) -> Page:
+    return Page("incident.html", {"incident": f"/incidents/{path['incident']}"})
 
 
 async def feedback(_: Ask, __: Params, ___: Params) -> Page:
@@ -112,11 +124,14 @@ PAGES: dict[str, tuple[str, Made]] = {
     "/": ("overview", overview),
     "/steps": ("steps", steps),
     "/steps/{step}": ("step", step),
+    "/schedule": ("schedule", schedule),
     "/releases": ("releases", releases),
     "/releases/{release}": ("release", release),
     "/rollouts": ("rollouts", rollouts),
     "/rollouts/{rollout}": ("rollout", rollout),
     "/approvals": ("approvals", approvals),
+    "/incidents": ("incidents", incidents),
+    "/incidents/{incident}": ("incident", incident),
     "/feedback": ("feedback", feedback),
     "/costs": ("costs", costs),
     "/ledger": ("ledger", ledger),

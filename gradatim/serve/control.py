@@ -288,7 +288,7 @@ def _add_incidents(router: APIRouter, workspace: Workspace) -> None:
     async def acknowledge(incident: str, body: Order) -> Plain:
         """Somebody has seen it."""
         found = await shown(incident)
-        return known.data(await _done(lambda: known.acknowledge(found.id, body.by)))
+        return known.data(await _done(lambda: known.acknowledge(found.id, body.by, body.reason)))
 
     @router.post("/incidents/{incident}:close")
     async def close(incident: str, body: Order) -> Plain:

@@ -1,7 +1,7 @@
 """Incidents: what a person must look at, with a clock, in the ledger.
 
     ENTRY "incident"   {event: "opened", kind, about, said, evidence, settings, entries}
-                       {event: "acknowledged", incident, by}
+                       {event: "acknowledged", incident, by}, with a reason where one was given
                        {event: "closed", incident, by, reason}
 
 An incident is called by the index of the entry that opened it. While one of a kind and subject is open, the same is not
@@ -120,13 +120,13 @@ class Incidents:
         }
         return _opened(self._ledger.append(ENTRY, body))
 
-    def acknowledge(self, name: str, by: str) -> Incident:
-        """Somebody has seen it; InputError when that was said before."""
+    def acknowledge(self, name: str, by: str, reason: str = "") -> Incident:
+        """Somebody has seen it, and may say why it can wait; InputError when that was said before."""
         incident = self.get(name)
         if incident.acknowledged or incident.closed:
             word = incident.acknowledged or incident.closed
             raise InputError(f"{incident.id} was {incident.state} by {word.by if word else 'nobody'} already")
-        return self._say(incident, "acknowledged", {"by": by})
+        return self._say(incident, "acknowledged", {"by": by} | ({"reason": reason} if reason else {}))
 
     def close(self, name: str, by: str, reason: str) -> Incident:
         """Somebody has dealt with it, and says how; InputError when it is closed, or no reason is given."""

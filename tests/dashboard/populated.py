@@ -54,16 +54,18 @@ SENTENCES = (
     "Bread that is two days old is sold at half price.",
     "The shop closes for the first week of August.",
 )
+CLOSED, OPEN = "incident-3", "incident-6"
 _MORNING = "2026-03-02T08:00:00.000Z"
 HOUR = 3600.0
 
 
 def populate(folder: Path) -> Workspace:
-    """The workspace: two steps done and one under way, a release live, one waiting, one rolled out and taken back."""
+    """The workspace: two steps done and one under way, a release live, one waiting, an incident closed and one open."""
     charter = DEFAULT_PATH.read_text("utf-8").replace("steps = [0.05, 0.25, 0.50]", "steps = [0.10, 0.50]")
     charter = charter.replace("margins = [0.20, 0.08, 0.05]", "margins = [0.20, 0.05]")
     workspace = Workspace.create(folder, {"source": "tiny", "digest": "tiny-0"}, charter)
     _words(workspace)
+    _incidents(workspace)
     first = _step(workspace, "released", seed=1)
     workspace.registry.promote(first, reason="guarded passed: gain +42% [+18%, +63%]", by="gradatim step")
     approvals.rollback(workspace, None, "ada", "the oven was named wrongly")
@@ -95,6 +97,23 @@ def _words(workspace: Workspace) -> None:
             status,  # type: ignore[arg-type]
             reason,
         )
+
+
+# ------------------------------------------------------------------ what went wrong
+
+
+def _incidents(workspace: Workspace) -> None:
+    """One that was closed, and one that nobody has looked at."""
+    known = workspace.incidents
+    drift = {"feature": "seconds", "p_value": 1.25e-9, "now": 2.04, "live": None, "terms": {"days": 28, "alpha": 0.001}}
+    known.open("drift", "seconds", f"seconds: 2.04 on average, 1.02 before {HOSTILE}", drift, [0])
+    known.acknowledge(CLOSED, "ada", f"the disk was slow {HOSTILE}")
+    known.close(CLOSED, "lena", f"a new disk {HOSTILE}")
+    failures = {"failures": 3, "why": f"the last 3 steps came to nothing {HOSTILE}", "start": False}
+    opened = known.open("schedule", "scheduler", f"the scheduler gave up {HOSTILE}", failures)
+    assert [one.id for one in known.all() if one.closed] == [CLOSED]
+    assert opened
+    assert opened.id == OPEN
 
 
 # ------------------------------------------------------------------ steps

@@ -19,16 +19,22 @@ import pytest
 import uvicorn
 
 from gradatim.journal import announcement
+from gradatim.ledger.bundle import check
 from gradatim.progress import SILENT
 from gradatim.serve.run import listen
 from gradatim.store.announced import Announced
 from gradatim.workspace import Workspace
 from tests.dashboard.conftest import ADMIN, app_of
+from tests.dashboard.populated import CLOSED, OPEN
 
 ARTEFACTS = Path(__file__).parents[2] / ".artefacts" / "dashboard"
+INCIDENTS = (f"incidents/{CLOSED}", f"incidents/{OPEN}")
 SIZES = {"wide": {"width": 1440, "height": 900}, "narrow": {"width": 390, "height": 844}}
-NAMES = ("Overview", "Steps", "Releases", "Rollouts", "Approvals", "Feedback", "Costs", "Ledger")
-PATHS = ("", "steps/step-0001", "steps/step-0003", "rollouts/rollout-0001", "ledger/3")
+NAMES = (
+    *("Overview", "Steps", "Schedule", "Releases", "Rollouts"),
+    *("Approvals", "Incidents", "Feedback", "Costs", "Ledger"),
+)
+PATHS = ("", "steps/step-0001", "steps/step-0003", "rollouts/rollout-0001", "ledger/3", *INCIDENTS)
 
 
 def _chromium() -> str | None:
@@ -183,6 +189,27 @@ def test_a_release_is_approved_with_the_keyboard_alone(browser: Any, home: str, 
     assert list(workspace.ledger.entries("approval"))[-1].body["by"] == "Ada"
 
 
+def test_an_incident_is_downloaded_and_closed(browser: Any, home: str, workspace: Workspace) -> None:
+    with opened(browser, home) as tab:
+        tab.sign_in()
+        tab.page.click(f"#waits a:has-text('{OPEN}')")
+        with tab.page.expect_download() as coming:
+            tab.page.click("text=Download the bundle")
+        assert coming.value.suggested_filename == f"{OPEN}.zip"
+        assert [entry.body["event"] for entry in check(Path(coming.value.path())).entries] == ["opened"]
+        for action in ("Acknowledge", "Close"):
+            tab.page.click(f"summary:has-text('{action}')")
+            tab.page.fill("details[open] input[name=reason]", f"{action.lower()}d with a click")
+            tab.keep(f"incident-{action.lower()}")
+            tab.page.click(f"details[open] button:has-text('{action}')")
+            tab.page.wait_for_selector(f"[role=status]:has-text('{action.lower()}d')")
+    found = workspace.incidents.get(OPEN)
+    assert found.acknowledged
+    assert found.closed
+    assert (found.acknowledged.reason, found.closed.reason) == ("acknowledged with a click", "closed with a click")
+    assert found.closed.by == "Ada"
+
+
 def test_the_switch_is_remembered_without_a_script(browser: Any, home: str) -> None:
     with opened(browser, home, scheme="light", java_script_enabled=False) as tab:
         tab.sign_in()
@@ -219,7 +246,7 @@ def test_hostile_texts_run_nothing(browser: Any, home: str) -> None:
 
         tab.page.on("dialog", refuse)
         tab.sign_in()
-        for path in (*PATHS, "feedback", "approvals", "releases"):
+        for path in (*PATHS, "schedule", "incidents", "feedback", "approvals", "releases"):
             tab.page.goto(home + path)
         assert asked == []
 
@@ -229,7 +256,7 @@ def test_texts_stand_out_from_their_ground(browser: Any, home: str) -> None:
     for scheme in ("light", "dark"):
         with opened(browser, home, scheme=scheme) as tab:
             tab.sign_in()
-            for path in (*PATHS, "feedback", "approvals", "releases"):
+            for path in (*PATHS, "schedule", "incidents", "feedback", "approvals", "releases"):
                 tab.page.goto(home + path)
                 assert tab.page.evaluate(_WEAK_TEXTS) == [], (scheme, path)
 

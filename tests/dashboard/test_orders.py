@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from starlette.testclient import TestClient
 
 from gradatim.dashboard.actions import ORDERS
+from gradatim.ledger.bundle import check
 from gradatim.workspace import Workspace
-from tests.dashboard.conftest import Browse
+from tests.dashboard.conftest import Browse, Read, Visit
 from tests.dashboard.page import Element, find, read
+from tests.dashboard.populated import CLOSED, OPEN
 
 WHY = {"by": "ada", "reason": "the figures are in <b>now</b>"}
 
@@ -141,6 +144,39 @@ def test_what_is_not_believed_is_released_or_discarded(workspace: Workspace, bro
     assert last(workspace, "quarantine") == WHY | {"record": "word-2", "kind": "correction", "decision": "discarded"}
 
 
+def test_an_incident_is_acknowledged_and_closed(workspace: Workspace, browse: Browse) -> None:
+    client, at = browse(workspace), f"/ui/incidents/{OPEN}"
+    index = int(OPEN.removeprefix("incident-"))
+    there, page = order(client, at, "acknowledge", OPEN, **WHY)
+    assert (there, notice(page)) == (at, ("status", "The incident is acknowledged."))
+    assert last(workspace, "incident") == WHY | {"event": "acknowledged", "incident": index}
+    assert not find(page, "form", action=f"/ui/act/acknowledge/{OPEN}")
+    (task,) = find(read(client.get("/ui/").text), "a", href=at)
+    assert task.text == f"Close {OPEN}"
+    _, page = order(client, at, "close", OPEN, **WHY)
+    assert notice(page) == ("status", "The incident is closed.")
+    assert last(workspace, "incident") == WHY | {"event": "closed", "incident": index}
+    token = find(page, "input", name="token")[0].attributes["value"]
+    again = client.post(f"/ui/act/close/{OPEN}", data={"token": token, "next": at} | WHY)
+    role, text = notice(read(client.get(again.headers["location"]).text))
+    assert (role, "closed by ada already" in text) == ("alert", True)
+    assert "/ui/incidents/" not in client.get("/ui/").text
+
+
+def test_the_bundle_of_an_incident_holds_up_elsewhere(full: Read, visit: Visit, tmp_path: Path) -> None:
+    (link,) = find(read(full.client.get(f"/ui/incidents/{CLOSED}").text), "a", download=f"{CLOSED}.zip")
+    answer = full.client.get(link.attributes["href"])
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{CLOSED}.zip"'
+    file = tmp_path / "bundle.zip"
+    file.write_bytes(answer.content)
+    told = [entry.body.get("event") for entry in check(file).entries]
+    assert told[1:] == ["opened", "acknowledged", "closed"]
+    stranger = visit().get(link.attributes["href"])
+    assert (stranger.status_code, stranger.content) == (303, b"")
+    assert stranger.headers["location"] == f"/ui/login?next=/ui/incidents/{CLOSED}"
+
+
 def test_there_are_no_other_orders(workspace: Workspace, browse: Browse) -> None:
     client = browse(workspace)
     token = find(read(client.get("/ui/ledger").text), "input", name="token")[0].attributes["value"]
@@ -148,6 +184,6 @@ def test_there_are_no_other_orders(workspace: Workspace, browse: Browse) -> None
         assert client.post(f"/ui/act/{path}", data={"token": token} | WHY).status_code in (404, 405)
     assert client.get("/ui/act/verify").status_code == 405
     assert all(
-        order.path.startswith(("/approvals/", "/releases", "/rollouts", "/ledger", "/quarantine/"))
+        order.path.startswith(("/approvals/", "/releases", "/rollouts", "/ledger", "/quarantine/", "/incidents/"))
         for order in ORDERS.values()
     )

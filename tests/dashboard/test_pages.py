@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -11,10 +12,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from gradatim.schedule import keeping
+from gradatim.schedule.keeping import Scheduler
+from gradatim.schedule.stepping import Share
 from gradatim.workspace import Workspace
-from tests.dashboard.conftest import ADMIN, Read
+from tests.dashboard.conftest import ADMIN, Browse, Read
 from tests.dashboard.page import Element, at, find, read, stands_for
-from tests.dashboard.populated import HOSTILE, SENTENCES
+from tests.dashboard.populated import CLOSED, HOSTILE, OPEN, SENTENCES
 
 PAGES = (
     "/ui/",
@@ -22,6 +26,7 @@ PAGES = (
     "/ui/steps/step-0001",
     "/ui/steps/step-0002",
     "/ui/steps/step-0003",
+    "/ui/schedule",
     "/ui/releases",
     "/ui/releases/{live}",
     "/ui/releases/{waiting}",
@@ -29,6 +34,9 @@ PAGES = (
     "/ui/rollouts",
     "/ui/rollouts/rollout-0001",
     "/ui/approvals",
+    "/ui/incidents",
+    f"/ui/incidents/{CLOSED}",
+    f"/ui/incidents/{OPEN}",
     "/ui/feedback",
     "/ui/costs",
     "/ui/ledger",
@@ -38,9 +46,11 @@ PAGES = (
 EMPTY_PAGES = (
     "/ui/",
     "/ui/steps",
+    "/ui/schedule",
     "/ui/releases",
     "/ui/rollouts",
     "/ui/approvals",
+    "/ui/incidents",
     "/ui/feedback",
     "/ui/costs",
     "/ui/ledger",
@@ -80,7 +90,9 @@ def test_an_empty_workspace_says_what_to_do_next(bare: Read, path: str) -> None:
     page = page_of(client, path)
     followed(client, page)
     (main,) = find(page, "main")
-    assert re.search(r"gradatim \w+|Nothing waits|Only the base|No rollout|Nothing was spent|Entries", main.text)
+    assert re.search(
+        r"gradatim \w+|Nothing waits|Only the base|No rollout|Nothing was spent|No incident|Entries", main.text
+    )
 
 
 def followed(client: TestClient, page: Element) -> int:
@@ -160,7 +172,8 @@ def test_hostile_texts_stay_texts(full: Read, path: str) -> None:
 
 def test_the_hostile_texts_are_there(full: Read) -> None:
     client = full.client
-    for path in ("/ui/steps/step-0001", "/ui/feedback", "/ui/releases", "/ui/approvals", "/ui/rollouts/rollout-0001"):
+    paths = ["/ui/steps/step-0001", "/ui/feedback", "/ui/releases", "/ui/approvals", "/ui/rollouts/rollout-0001"]
+    for path in (*paths, "/ui/", "/ui/incidents", f"/ui/incidents/{CLOSED}", f"/ui/incidents/{OPEN}"):
         assert HOSTILE in page_of(client, path).text
 
 
@@ -180,7 +193,10 @@ def test_what_waits_is_on_the_overview_and_counted_in_the_navigation(full: Read)
     (release,) = [entry.body["release"] for entry in waiting]
     assert find(page, "a", href=f"/ui/releases/{release}")
     badge = [one for one in page.all() if one.attributes.get("class") == "badge"]
-    assert badge[0].text.strip() == "1"
+    assert [one.text.strip() for one in badge] == ["1", "1"]
+    assert [one.parent.attributes["href"] for one in badge if one.parent] == ["/ui/approvals", "/ui/incidents"]
+    (waits,) = find(page, "section", id="waits")
+    assert [one.text for one in find(waits, "a") if "incidents" in one.attributes["href"]] == [f"Look at {OPEN}"]
     assert "step-0003 was cut short" in " ".join(page.text.split())
 
 
@@ -194,6 +210,53 @@ def test_a_step_under_way_is_looked_at_again_and_again(full: Read) -> None:
         assert states == ["is-done"] * 2 + ["is-running"] + ["is-waiting"] * 5
     page = page_of(client, "/ui/steps/step-0001")
     assert not find(page, "meta", http_equiv="refresh")
+
+
+def test_an_incident_tells_who_said_what_after_how_long(full: Read) -> None:
+    page = page_of(full.client, f"/ui/incidents/{CLOSED}")
+    opened, seen, closed = find(find(page, "ol", class_="timeline")[0], "li")
+    assert "opened, about seconds" in opened.text
+    assert re.search(r"acknowledged after [\d.]+ s by ada", " ".join(seen.text.split()))
+    assert f"the disk was slow {HOSTILE}" in seen.text
+    assert re.search(r"closed after [\d.]+ s by lena", " ".join(closed.text.split()))
+    assert not [one for one in find(page, "form") if "/ui/act/" in one.attributes["action"]]
+    waiting = page_of(full.client, f"/ui/incidents/{OPEN}").text
+    assert "not acknowledged yet" in waiting
+    assert "not closed yet" in waiting
+
+
+def test_the_schedule_says_every_condition(full: Read, bare: Read) -> None:
+    for read_only in (full, bare):
+        decision = keeping.look(read_only.workspace)
+        page = page_of(read_only.client, "/ui/schedule")
+        rows = [[one.text for one in row.inside if isinstance(one, Element)] for row in find(page, "tr")[1:]]
+        assert [row[:2] for row in rows] == [[one.name, "yes" if one.holds else "no"] for one in decision.conditions]
+        assert all(
+            one.said in row[2] and (one.rule or "") in row[2]
+            for one, row in zip(decision.conditions, rows, strict=True)
+        )
+        assert find(page, "h2")[0].text == ("A step would be taken now" if decision.start else "No step now")
+    assert keeping.look(full.workspace).start
+    assert not keeping.look(bare.workspace).start
+
+
+def test_the_schedule_names_who_keeps_it(workspace: Workspace, browse: Browse) -> None:
+    client = browse(workspace)
+    assert "nobody" in page_of(client, "/ui/schedule").text
+    with Scheduler(workspace, Share()).alone():
+        assert f"process {os.getpid()}" in page_of(client, "/ui/schedule").text
+
+
+def test_a_broken_charter_is_said_where_it_counts(workspace: Workspace, browse: Browse) -> None:
+    client = browse(workspace)
+    workspace.charter_path.write_text("[schedule]\nhours = 7\n", "utf-8")
+    done = {path: client.get(path) for path in ("/ui/schedule", "/ui/steps", "/ui/incidents")}
+    assert "charter.toml:2: hours = 7 must be" in done["/ui/schedule"].text
+    assert {path: one.status_code for path, one in done.items()} == {
+        "/ui/schedule": 403,
+        "/ui/steps": 200,
+        "/ui/incidents": 200,
+    }
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -239,6 +302,8 @@ def test_every_link_leads_somewhere(full: Read, path: str) -> None:
         "/ui/steps/step-0009",
         "/ui/releases/000000",
         "/ui/rollouts/rollout-9",
+        "/ui/incidents/incident-9",
+        "/ui/incidents/incident-9/export",
         "/ui/ledger/999",
         "/ui/ledger/x",
         "/ui/nothing",

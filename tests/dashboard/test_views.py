@@ -16,7 +16,7 @@ from gradatim.store.canonical import canonical
 from gradatim.store.rollouts import Rated
 from gradatim.workspace import Workspace
 from tests.dashboard.conftest import ADMIN, Read
-from tests.dashboard.populated import SENTENCES
+from tests.dashboard.populated import OPEN, SENTENCES
 from tests.step.driver import WORK
 
 
@@ -31,6 +31,7 @@ def test_the_overview(full: Read) -> None:
     assert found["waiting"]["documents"] == found["quarantined"]["documents"] == found["studied"]["documents"] == 1
     assert (found["steps"], found["unfinished"], found["running"]) == (3, "step-0003", None)
     assert found["last"]["step"] == "step-0002"
+    assert [(one["id"], one["state"]) for one in found["waiting"]["incidents"]] == [(OPEN, "open")]
     assert (found["answered"], found["rollout"]["open"]) == (24 * 16, True)
     assert found["live"] == {
         "release": full.workspace.registry.live_id(),
