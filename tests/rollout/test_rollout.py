@@ -204,7 +204,7 @@ def test_rails_let_a_steady_canary_pass() -> None:
 
 def test_unsafe_answers_to_probes_roll_back() -> None:
     rollout = started(replace(QUICK, rails=DEFAULT_RAILS))
-    probes = [Row(f"probe {n}", rollout.wave, {"unsafe": float(n % 4 == 0)}, probe=True) for n in range(100)]
+    probes = [Row(f"probe {n}", rollout.wave, {"unsafe": float(n % 4 == 0)}, probe=True) for n in range(200)]
     rollout.observe(probes, HOUR)
     [event] = rollout.decide(HOUR)
     assert event.reason.startswith("safety: 0.25")

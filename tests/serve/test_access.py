@@ -61,7 +61,7 @@ def test_health_needs_no_key(running: Running) -> None:
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()) == (
             200,
-            {"ready": True, "release": running.workspace.registry.live_id()},
+            {"ready": True, "release": running.workspace.registry.live_id(), "troubles": {}},
         )
         assert "/v1/feedback" in client.get("/openapi.json").json()["paths"]
 

@@ -121,7 +121,7 @@ def test_a_promotion_during_the_daily_check_is_no_damage(
     assert moved
 
 
-def test_what_stands_in_for_a_compared_release_tells_no_arm(workspace: Workspace, candidate: str, serve: Serve) -> None:
+def test_what_stands_in_for_a_compared_release_tells_no_arm(workspace: Workspace, candidate: str, serve: Any) -> None:
     engine = LocalEngine(new_base, workspace.adapters, capacity(Settings().limits))
     real = engine.load
 
