@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import postgres
+
+settings.register_profile("seeded", derandomize=True, deadline=None)  # timing is for benchmarks
+settings.load_profile("seeded")
 
 
 @pytest.fixture(scope="session")

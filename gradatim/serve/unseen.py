@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ASKING = "asking unseen"
 IDLE_SECONDS = 0.05
 FAILED_SECONDS = 1.0
+"""Until the next try where a release could not be loaded or the engine had no room: either may pass."""
 LONGEST_QUEUE = 64
 
 
@@ -66,7 +67,7 @@ async def keep_asking(service: Service, source: Source, metrics: Metrics) -> Non
                 continue
             seen = await ask(service, work)
             work.tell(seen)
-            if seen is None or seen.ended is None:
+            if seen is None:
                 await asyncio.sleep(FAILED_SECONDS)
         except Exception as error:  # noqa: BLE001 - told to the operator; the next piece may do better
             metrics.went(ASKING, error)
@@ -80,6 +81,12 @@ async def ask(service: Service, work: Work) -> Seen | None:
     began, texts = time.monotonic(), list[str]()
     try:
         await service.load(work.release)
+    except (Refused, Stopped):
+        return None
+    except Exception:  # noqa: BLE001 - whatever keeps a release from being loaded
+        await asyncio.sleep(FAILED_SECONDS)
+        return Seen("", None, time.monotonic() - began)
+    try:
         reply = await service.engine.begin(work.asked, work.release, unseen=True)
         try:
             async for piece in reply:

@@ -110,7 +110,8 @@ def test_ticks_are_few_and_within(low: float, width: float) -> None:
     axis = plots.Axis(low, low + width)
     ticks = axis.ticks()
     assert len(ticks) <= 7
-    assert all(axis.low - 1e-6 * width <= tick <= axis.high + 1e-6 * max(width, abs(low)) for tick in ticks)
+    slack = 1e-6 * max(width, abs(low))
+    assert all(axis.low - slack <= tick <= axis.high + slack for tick in ticks)
 
 
 def test_a_second_child_has_a_lane_of_its_own() -> None:
