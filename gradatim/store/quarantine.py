@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, RowMapping, Table, select, update
 
 from gradatim.errors import InputError
 from gradatim.store import tables
@@ -93,30 +93,28 @@ class Quarantine:
         connection.execute(tables.ratings.insert().values(again))
 
 
-def _documents(connection: Connection) -> list[dict[str, Any]]:
-    table = tables.documents
-    rows = connection.execute(
+def _doubted(connection: Connection, table: Table) -> list[RowMapping]:
+    """Documents or corrections that are in quarantine, or that a person released from it."""
+    query = (
         select(table, tables.decisions.c.released)
         .outerjoin(tables.decisions, tables.decisions.c.record == table.c.id)
         .where((table.c.status == "quarantined") | tables.decisions.c.released)
         .order_by(table.c.position)
-    ).mappings()
+    )
+    return [*connection.execute(query).mappings()]
+
+
+def _documents(connection: Connection) -> list[dict[str, Any]]:
     return [
-        _item(row["id"], "document", row["title"], row["source"], "", row["reason"], row["added_at"]) for row in rows
+        _item(row["id"], "document", row["title"], row["source"], "", row["reason"], row["added_at"])
+        for row in _doubted(connection, tables.documents)
     ]
 
 
 def _corrections(connection: Connection) -> list[dict[str, Any]]:
-    table = tables.feedback
-    rows = connection.execute(
-        select(table, tables.decisions.c.released)
-        .outerjoin(tables.decisions, tables.decisions.c.record == table.c.id)
-        .where((table.c.status == "quarantined") | tables.decisions.c.released)
-        .order_by(table.c.position)
-    ).mappings()
     return [
         _item(row["id"], "correction", row["correction"], row["question"], row["by"], row["reason"], row["added_at"])
-        for row in rows
+        for row in _doubted(connection, tables.feedback)
     ]
 
 
