@@ -1,16 +1,22 @@
 """Eight streams on the bundled model beside the same requests one by one through transformers' `generate`.
 
-Both sides have the same weights, the same prompts and greedy choice, and take turns, in fp32 so that the texts must be
-equal (in bf16 a near-tie may fall either way with the size of the batch). Ours is measured from outside, through HTTP;
-theirs from inside, one request after the other.
+Eight clients ask their next question as soon as the one before is answered, until all have asked `EACH`: replies are
+of eight to forty-eight tokens, so rows leave and join all the time, and the last seconds have fewer than eight.
+
+Both sides have the same weights, the same prompts and greedy choice, and take turns: first as the machine would have
+it, which is bf16 where the processor multiplies it, then in fp32, where the texts must be equal (in bf16 a near-tie may
+fall either way with the size of the batch). Ours is measured from outside, through HTTP, with as many threads as there
+are cores; theirs from inside, one request after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -20,54 +26,69 @@ from serving.wire import Client
 
 from gradatim.model.base import Base, load_base
 
-STREAMS, TURNS = 8, 3
+STREAMS, EACH, TURNS = 8, 4, 3
 
 
 def run(options: Any) -> dict[str, Any]:
-    most = options.decode_tokens
+    rows = {"usual": _turns(options.decode_tokens, exact=False), "fp32": _turns(options.decode_tokens, exact=True)}
+    usual, equal = rows["usual"], rows["fp32"]["equal_texts"]
+    asked = TURNS * STREAMS * EACH
+    print(f"decode: {STREAMS} streams, {EACH} replies each of up to {options.decode_tokens} tokens, {TURNS} turns")
+    head = ["", "ours, tokens/s", "generate, one by one", "ratio", "ratios", f"equal texts of {asked}"]
+    table([head, *([name, *(row[key] for key in KEYS)] for name, row in rows.items())])
+    return {**rows, "texts": asked, "threads": os.cpu_count(), "reached": usual["ratio"] >= 4 and equal == asked}
+
+
+KEYS = ("ours", "generate", "ratio", "ratios", "equal_texts")
+
+
+def _turns(most: int, *, exact: bool) -> dict[str, Any]:
+    """Tokens a second of both, medians over the turns, and how many texts were the same."""
+    base = load_base("bundled", dtype=torch.float32 if exact else None)
+    asked, port, pairs, equal = QUESTIONS[:STREAMS] * EACH, free_port(), [], 0
     with tempfile.TemporaryDirectory() as temporary:
-        base = load_base("bundled", dtype=torch.float32)
         workspace = new_workspace(Path(temporary) / "workspace", "bundled", base.digest)
-        port, ratios, equal, rates = free_port(), [], 0, []
-        with served(workspace.folder, port, exact=True):
-            asyncio.run(_ours(port, 2, most))
+        with served(workspace.folder, port, exact=exact, threads=os.cpu_count() or 1):
+            asyncio.run(_ours(port, QUESTIONS[:2], most))
             _theirs(base, QUESTIONS[:1], most)
             for _ in range(TURNS):
-                ours, texts = asyncio.run(_ours(port, STREAMS, most))
-                theirs, wanted = _theirs(base, QUESTIONS[:STREAMS], most)
+                ours, texts = asyncio.run(_ours(port, asked, most))
+                theirs, wanted = _theirs(base, asked, most)
                 equal += sum(a == b for a, b in zip(texts, wanted, strict=True))
-                ratios.append(ours / theirs)
-                rates.append((ours, theirs))
-    ratio = statistics.median(ratios)
-    print(f"decode: {STREAMS} streams of up to {most} tokens on the bundled model, {TURNS} turns, {base.dtype}")
-    rows = [(f"{ours:.1f}", f"{theirs:.1f}", f"{ours / theirs:.2f}") for ours, theirs in rates]
-    table([("ours, tokens/s", "generate, one by one", "ratio"), *rows])
+                pairs.append((ours, theirs))
+    ratios = sorted(ours / theirs for ours, theirs in pairs)
     return {
-        "ratio": round(ratio, 2),
-        "ratios": [round(one, 2) for one in ratios],
-        "tokens_per_second": [[round(one, 1) for one in pair] for pair in rates],
-        "equal_texts": f"{equal} of {TURNS * STREAMS}",
         "dtype": str(base.dtype),
-        "threads": torch.get_num_threads(),
-        "reached": ratio >= 4 and equal == TURNS * STREAMS,
+        "ours": round(statistics.median(ours for ours, _ in pairs), 1),
+        "generate": round(statistics.median(theirs for _, theirs in pairs), 1),
+        "ratio": round(statistics.median(ratios), 2),
+        "ratios": f"{ratios[0]:.2f} to {ratios[-1]:.2f}",
+        "equal_texts": equal,
     }
 
 
-async def _ours(port: int, streams: int, most: int) -> tuple[float, list[str]]:
-    """Tokens a second of all streams together, and their texts."""
-    client = Client(port, CLIENT)
-    await client.open(streams)
+async def _ours(port: int, questions: tuple[str, ...], most: int) -> tuple[float, list[str]]:
+    """Tokens a second of all streams together, and the texts in the order of the questions."""
+    client, left, answers = Client(port, CLIENT), deque(enumerate(questions)), {}
+    await client.open(STREAMS)
 
     def body(question: str) -> dict[str, Any]:
         usage = {"stream": True, "stream_options": {"include_usage": True}}
         return {"model": "gradatim", "messages": [{"role": "user", "content": question}], "max_tokens": most} | usage
 
+    async def stream() -> None:
+        while left:
+            number, question = left.popleft()
+            answers[number] = await client.post("/v1/chat/completions", body(question))
+
     began = time.perf_counter()
-    answers = await asyncio.gather(*(client.post("/v1/chat/completions", body(q)) for q in QUESTIONS[:streams]))
+    await asyncio.gather(*(stream() for _ in range(STREAMS)))
     seconds = time.perf_counter() - began
     client.close()
-    tokens = sum(answer.events[-1]["usage"]["completion_tokens"] for answer in answers)
-    chosen = [[event["choices"][0] for event in answer.events if event["choices"]] for answer in answers]
+    tokens = sum(answer.events[-1]["usage"]["completion_tokens"] for answer in answers.values())
+    chosen = [
+        [event["choices"][0] for event in answer.events if event["choices"]] for _, answer in sorted(answers.items())
+    ]
     return tokens / seconds, ["".join(c["delta"].get("content") or "" for c in one) for one in chosen]
 
 

@@ -91,11 +91,13 @@ def serve_command(folder: Path, port: int, *, exact: bool = False) -> list[str]:
 
 
 @contextmanager
-def served(folder: Path, port: int, *, exact: bool = False) -> Iterator[subprocess.Popen[bytes]]:
-    """`gradatim serve`, ready; `exact`: in fp32."""
+def served(folder: Path, port: int, *, exact: bool = False, threads: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    """`gradatim serve`, ready; `exact`: in fp32; `threads`: not as many as `process` gives."""
     log = folder.parent / "serve.log"
-    keys = {"GRADATIM_CLIENT_KEY": CLIENT, "GRADATIM_ADMIN_KEY": ADMIN}
-    with process(serve_command(folder, port, exact=exact), log, **keys) as started:
+    more = {"GRADATIM_CLIENT_KEY": CLIENT, "GRADATIM_ADMIN_KEY": ADMIN}
+    if threads:
+        more["OMP_NUM_THREADS"] = str(threads)
+    with process(serve_command(folder, port, exact=exact), log, **more) as started:
         wait_for(f"http://127.0.0.1:{port}/readyz", started, log)
         yield started
 

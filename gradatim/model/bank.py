@@ -110,20 +110,21 @@ class Division:
         self.segments, self.total, self.line = tuple(segments), segments[-1].stop if segments else 0, line
         self._stack, self._overwrite = stack, overwrite
         self._written: set[int] = set()
-        self._parts: dict[tuple[Family, int, bool], list[Part] | None] = {}
+        self._parts: dict[tuple[Family, int, torch.dtype, bool], list[Part] | None] = {}
         self._shares: dict[tuple[int, ...], Shares] = {}
 
-    def parts(self, family: Family, shape: torch.Size) -> list[Part] | None:
-        """The parts of a family's input of this shape, [R, T, D], looked up once.
+    def parts(self, family: Family, shape: torch.Size, dtype: torch.dtype) -> list[Part] | None:
+        """The parts of a family's input of this shape, [R, T, D], looked up once; where nothing is trained, their
+        weights are copies in the input's dtype.
 
         None where an adapter has only some of the family: its modules must then be asked for one by one.
         """
-        key = (family, shape[:-1].numel(), torch.is_grad_enabled())
+        key = (family, shape[:-1].numel(), dtype, torch.is_grad_enabled())
         if key not in self._parts:
             torn = any(
                 0 < len(set(family) & s.adapter.modules.keys()) < len(family) for s in self.segments if s.adapter
             )
-            self._parts[key] = None if torn else list(self._find(family, shape)) if self.segments else []
+            self._parts[key] = None if torn else list(self._find(family, shape, dtype)) if self.segments else []
         return self._parts[key]
 
     def accumulate(self, gradient: Tensor, more: Tensor, scale: float = 1.0) -> None:
@@ -134,7 +135,7 @@ class Division:
         else:
             gradient.add_(more, alpha=scale)
 
-    def _find(self, family: Family, shape: torch.Size) -> Iterator[Part]:
+    def _find(self, family: Family, shape: torch.Size, dtype: torch.dtype) -> Iterator[Part]:
         rows, positions = shape[0], shape[:-1].numel()
         if (positions if self.line else rows) != self.total and (self.line or len(self.segments) > 1):
             what = "positions" if self.line else "rows"
@@ -148,6 +149,8 @@ class Division:
             shares = self._evened(sizes, adapters[0].flat.device) if len(set(sizes)) > 1 else None
             start, stop = segments[0].start * each, segments[-1].stop * each
             A, B, gradients = self._weights(adapters, family)
+            if not torch.is_grad_enabled():
+                A, B, gradients = A.to(dtype), tuple(one.to(dtype) for one in B), None
             yield Part(A, B, adapters[0].scale, start, stop, gradients, shares)
 
     def _together(self, segments: Sequence[Segment]) -> bool:
@@ -267,8 +270,12 @@ class AdapterBank:
     @contextmanager
     def rows(self, names: Sequence[str | None]) -> Iterator[None]:
         """Within this context, row i of every batch is computed with adapter `names[i]`."""
-        with self._divided(names, [1] * len(names), line=False):
+        with self.within(self.divide(names)):
             yield
+
+    def divide(self, names: Sequence[str | None]) -> Division:
+        """What `rows` computes by, for whoever does so again and again while the adapters stay as they are."""
+        return Division(self._segments(names, [1] * len(names)), self._stack, line=False)
 
     @contextmanager
     def groups(self, names: Sequence[str | None], sizes: Sequence[int], *, overwrite: bool = False) -> Iterator[None]:
@@ -276,14 +283,13 @@ class AdapterBank:
 
         With `overwrite`, the backward pass replaces what stands in the adapters' gradients instead of adding to it.
         """
-        with self._divided(names, sizes, line=True, overwrite=overwrite):
+        with self.within(Division(self._segments(names, sizes), self._stack, line=True, overwrite=overwrite)):
             yield
 
     @contextmanager
-    def _divided(
-        self, names: Sequence[str | None], sizes: Sequence[int], line: bool, overwrite: bool = False
-    ) -> Iterator[None]:
-        before, self.division = self.division, Division(self._segments(names, sizes), self._stack, line, overwrite)
+    def within(self, division: Division) -> Iterator[None]:
+        """Within this context, a batch is computed as it is divided here."""
+        before, self.division = self.division, division
         try:
             yield
         finally:
@@ -344,14 +350,18 @@ class BankLinear(nn.Module):
         if waiting is not None and waiting[0] is x_RTD:
             return waiting[1]
         bank, layers = self._owners
-        parts = bank.division.parts(tuple(layer.shape.name for layer in layers), x_RTD.shape)
+        parts = bank.division.parts(tuple(layer.shape.name for layer in layers), x_RTD.shape, x_RTD.dtype)
         if parts is None:
-            layers, parts = [self], bank.division.parts((self.shape.name,), x_RTD.shape)
+            layers, parts = [self], bank.division.parts((self.shape.name,), x_RTD.shape, x_RTD.dtype)
         if not parts:
             plain: Tensor = self.frozen(x_RTD)
             return plain
         x_PD, modules = x_RTD.reshape(-1, x_RTD.shape[-1]), [layer.frozen for layer in layers]
-        outputs: tuple[Tensor, ...] = _LowRank.apply(x_PD, bank.anchor, modules, parts, bank.division)  # type: ignore[no-untyped-call]
+        outputs: Sequence[Tensor]
+        if torch.is_grad_enabled():
+            outputs = _LowRank.apply(x_PD, bank.anchor, modules, parts, bank.division)  # type: ignore[no-untyped-call]
+        else:
+            outputs, _ = _products(x_PD, modules, parts)
         made = [y_PK.view(*x_RTD.shape[:-1], -1) for y_PK in outputs]
         for layer, y_RTK in zip(layers, made, strict=True):
             layer._waiting = None if layer is self else (x_RTD, y_RTK)
@@ -368,14 +378,7 @@ class _LowRank(torch.autograd.Function):
     def forward(
         ctx: Any, x_PD: Tensor, anchor: Tensor, frozen: list[nn.Module], parts: list[Part], division: Division
     ) -> tuple[Tensor, ...]:
-        y_PK: list[Tensor] = [module(x_PD) for module in frozen]
-        kept = []
-        for part in parts:
-            A_NSD, B_NrK = part.A_NSD.to(x_PD.dtype), [B.to(x_PD.dtype) for B in part.B_NrK]
-            low_NMS = part.mask(_product(part.split(x_PD), A_NSD.transpose(1, 2)))
-            for y, low_NMr, B in zip(y_PK, low_NMS.chunk(len(y_PK), -1), B_NrK, strict=True):
-                part.add_product(y, low_NMr, B, part.scale)
-            kept += [A_NSD, low_NMS, *B_NrK]
+        y_PK, kept = _products(x_PD, frozen, parts)
         ctx.save_for_backward(x_PD, *kept)
         ctx.frozen, ctx.parts, ctx.division = frozen, parts, division
         return tuple(y_PK)
@@ -404,6 +407,19 @@ class _LowRank(torch.autograd.Function):
             for of_B, low_NMr, g in zip(part.gradients.of_B_NrK, lows, g_NMK, strict=True):
                 ctx.division.accumulate(of_B, _product(low_NMr.transpose(1, 2), g), part.scale)
         return gx_PD, None, None, None, None
+
+
+def _products(x_PD: Tensor, frozen: Sequence[nn.Module], parts: Sequence[Part]) -> tuple[list[Tensor], list[Tensor]]:
+    """What the layers give with their parts' low-rank products, and what the way back needs of these."""
+    y_PK: list[Tensor] = [module(x_PD) for module in frozen]
+    kept = []
+    for part in parts:
+        A_NSD, B_NrK = part.A_NSD.to(x_PD.dtype), [B.to(x_PD.dtype) for B in part.B_NrK]
+        low_NMS = part.mask(_product(part.split(x_PD), A_NSD.transpose(1, 2)))
+        for y, low_NMr, B in zip(y_PK, low_NMS.chunk(len(y_PK), -1), B_NrK, strict=True):
+            part.add_product(y, low_NMr, B, part.scale)
+        kept += [A_NSD, low_NMS, *B_NrK]
+    return y_PK, kept
 
 
 def _product(a_N: Tensor, b_N: Tensor) -> Tensor:

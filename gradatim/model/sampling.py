@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradatim.model.bank import AdapterBank
+from gradatim.model.bank import AdapterBank, Division
 from gradatim.model.packing import common_prefix
+from gradatim.model.prefixes import Prefixes, cache_of, row_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ COLDEST = 1e-4
 """A temperature below this is greedy: logits divided by still less are beyond fp32, and nothing could be drawn."""
 
 GREEDY = Decoding()
+_A_PASS = 16  # tokens that may as well be run as looked up: another pass reads all weights once more
 _REFILL = 4  # waiting prompts are let in once a quarter of the batch is free: each time costs a pass of its own
 
 
@@ -73,14 +75,15 @@ def sample(
 class Rows:
     """The rows under way: for each the number of its prompt, its adapter, its cache and where it stands."""
 
-    def __init__(self, bank: AdapterBank, decoding: Decoding) -> None:
-        self._bank, self._how = bank, decoding
+    def __init__(self, bank: AdapterBank, decoding: Decoding, known: Prefixes | None = None) -> None:
+        self._bank, self._how, self._known = bank, decoding, known
         device = bank.base.device
         self.ends = bank.base.chat.end_tokens | set(decoding.stop)
         self._ends = torch.tensor(sorted(self.ends), device=device)
         self._generator = torch.Generator(device=device).manual_seed(decoding.seed)
         self.indices: list[int] = []
         self._names: list[str | None] = []
+        self._division: Division | None = None  # of these names
         self._cache: Any = None
         self.hidden_RD = self._mask_RT = self._positions_R = torch.empty(0)
 
@@ -103,7 +106,7 @@ class Rows:
 
     def admit(self, indices: list[int], prompts: list[list[int]], names: list[str | None]) -> None:
         """Run prompts and let them in."""
-        self._let_in(indices, names, *_prefill(self._bank, prompts, names))
+        self._let_in(indices, names, *_prefill(self._bank, prompts, names, self._known))
 
     def enter(self, index: int, entering: Entering) -> None:
         """Let a prompt in that was run to its end."""
@@ -127,7 +130,7 @@ class Rows:
         else:
             self._cache = cache
         self.hidden_RD, self._mask_RT, self._positions_R = hidden_RD, mask_RT, positions_R
-        self.indices, self._names = self.indices + indices, self._names + names
+        self.indices, self._names, self._division = self.indices + indices, self._names + names, None
         self.keep(sorted(range(len(self.indices)), key=lambda row: self._names[row] or ""))
 
     def step(self, replies: list[list[int]]) -> int:
@@ -153,7 +156,8 @@ class Rows:
         """Put one token [R] after each row and compute what comes next."""
         self._mask_RT = torch.cat([self._mask_RT, self._mask_RT.new_ones(len(self._mask_RT), 1)], dim=1)
         self._positions_R = self._positions_R + 1
-        with self._bank.rows(self._names):
+        self._division = self._division or self._bank.divide(self._names)
+        with self._bank.within(self._division):
             out = self._bank.base.backbone(
                 input_ids=chosen_R[:, None],
                 attention_mask=self._mask_RT,
@@ -171,6 +175,7 @@ class Rows:
             self.hidden_RD, self._mask_RT = self.hidden_RD[kept], self._mask_RT[kept]
             self._positions_R = self._positions_R[kept]
             self.indices, self._names = [self.indices[i] for i in rows], [self._names[i] for i in rows]
+            self._division = None
         if rows and self.mergeable and (empty := int(self._mask_RT.any(0).int().argmax())):
             self._mask_RT = self._mask_RT[:, empty:]
             for layer in self._cache.layers:
@@ -180,11 +185,12 @@ class Rows:
 class Entering:
     """A prompt that is run some tokens at a time, so that the rows under way needn't wait for all of it."""
 
-    def __init__(self, bank: AdapterBank, prompt: list[int], name: str | None) -> None:
-        self._bank, self.name = bank, name
+    def __init__(self, bank: AdapterBank, prompt: list[int], name: str | None, known: Prefixes | None = None) -> None:
+        self._bank, self.name, self._known = bank, name, known
         self._ids_1T = torch.tensor([prompt], device=bank.base.device)
-        self._run = 0
-        self._cache: Any = None
+        self._run, layers = (0, []) if known is None else known.find(name, prompt)
+        self._began = self._run
+        self._cache: Any = cache_of([layers]) if self._run else None
         self._hidden_1D = torch.empty(0)
 
     @property
@@ -208,6 +214,9 @@ class Entering:
 
     def row(self) -> tuple[Any, Tensor, Tensor, Tensor]:
         """What `Rows` keeps of it: cache, last hidden state, attention mask and last position."""
+        if self._known is not None:
+            layers = row_of(self._cache, 0, torch.ones_like(self._ids_1T[0]))
+            self._known.keep(self.name, self._ids_1T[0].tolist(), self._began, layers)
         mask_1T = torch.ones_like(self._ids_1T)
         return self._cache, self._hidden_1D, mask_1T, mask_1T.sum(dim=1) - 1
 
@@ -240,19 +249,19 @@ def _wide(tensor: Tensor, width: int, dim: int = 1) -> Tensor:
 
 
 def _prefill(
-    bank: AdapterBank, prompts: list[list[int]], names: list[str | None]
+    bank: AdapterBank, prompts: list[list[int]], names: list[str | None], known: Prefixes | None = None
 ) -> tuple[Any, Tensor, Tensor, Tensor]:
     """Run the prompts: cache, last hidden state [R, D], attention mask [R, T] and last position [R] of each row.
 
-    Rows with the same prompt and adapter are computed once, the prefix common to all prompts once per adapter.
+    Rows with the same prompt and adapter are computed once, the prefix common to all prompts once per adapter, or what
+    each begins with not at all where it is `known`, whichever saves more.
     """
     device = bank.base.device
     keys = [(name, tuple(prompt)) for name, prompt in zip(names, prompts, strict=True)]
     distinct = list(dict.fromkeys(keys))
     distinct_names = [name for name, _ in distinct]
-    prefix = common_prefix([prompt for _, prompt in distinct])
-    cache = _prefix_cache(bank, list(distinct[0][1][:prefix]), distinct_names) if prefix else None
-    ids_RT, mask_RT, positions_RT = _left_padded([prompt[prefix:] for _, prompt in distinct], prefix, device)
+    found, (begun, cache) = _begun(bank, distinct, known)
+    ids_RT, mask_RT, positions_RT = _left_padded([prompt for _, prompt in distinct], begun, device)
     with bank.rows(distinct_names):
         out = bank.base.backbone(
             input_ids=ids_RT,
@@ -261,10 +270,31 @@ def _prefill(
             past_key_values=cache,
             use_cache=True,
         )
+    if known is not None:
+        for row, (name, prompt) in enumerate(distinct):
+            known.keep(name, prompt, found[row], row_of(out.past_key_values, row, mask_RT[row]))
     where = {key: row for row, key in enumerate(distinct)}
     rows = torch.tensor([where[key] for key in keys], device=device)
     out.past_key_values.batch_select_indices(rows)
     return out.past_key_values, out.last_hidden_state[rows, -1], mask_RT[rows], positions_RT[rows, -1]
+
+
+def _begun(
+    bank: AdapterBank, prompts: list[tuple[str | None, tuple[int, ...]]], known: Prefixes | None
+) -> tuple[list[int], tuple[list[int], Any]]:
+    """How many first tokens of each prompt were known; and how many need not be run with it, and the cache of these."""
+    names = [name for name, _ in prompts]
+    shared = common_prefix([prompt for _, prompt in prompts])
+    saved = shared * (len(names) - len(set(names)))
+    nothing = [0] * len(prompts)
+    if known is not None:
+        found = [known.find(name, prompt) for name, prompt in prompts]
+        lengths = [length for length, _ in found]
+        if sum(lengths) > saved:
+            return lengths, (lengths, cache_of([layers for _, layers in found]))
+    if saved < _A_PASS:
+        return nothing, (nothing, None)
+    return nothing, ([shared] * len(prompts), _prefix_cache(bank, list(prompts[0][1][:shared]), names))
 
 
 def _prefix_cache(bank: AdapterBank, prefix: list[int], names: list[str | None]) -> Any:
@@ -277,17 +307,21 @@ def _prefix_cache(bank: AdapterBank, prefix: list[int], names: list[str | None])
     return cache
 
 
-def _left_padded(prompts: Sequence[Sequence[int]], prefix: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, attention mask over prefix and prompt, and positions; shorter prompts are padded on the left."""
-    width = max(len(prompt) for prompt in prompts)
+def _left_padded(
+    prompts: Sequence[Sequence[int]], begun: Sequence[int], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids of what is to be run, attention mask over what was begun and this, and positions; both padded on the left."""
+    most = max(begun)
+    width = max(len(prompt) - first for prompt, first in zip(prompts, begun, strict=True))
     ids = torch.zeros(len(prompts), width, dtype=torch.long)
-    mask = torch.ones(len(prompts), prefix + width, dtype=torch.long)
+    mask = torch.ones(len(prompts), most + width, dtype=torch.long)
     positions = torch.zeros(len(prompts), width, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        gap = width - len(prompt)
-        ids[row, gap:] = torch.tensor(list(prompt), dtype=torch.long)
-        mask[row, prefix : prefix + gap] = 0
-        positions[row, gap:] = torch.arange(prefix, prefix + len(prompt))
+    for row, (prompt, first) in enumerate(zip(prompts, begun, strict=True)):
+        gap = width - (len(prompt) - first)
+        ids[row, gap:] = torch.tensor(list(prompt[first:]), dtype=torch.long)
+        mask[row, : most - first] = 0
+        mask[row, most : most + gap] = 0
+        positions[row, gap:] = torch.arange(first, len(prompt))
     return ids.to(device), mask.to(device), positions.to(device)
 
 

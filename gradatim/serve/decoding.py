@@ -29,6 +29,7 @@ import torch
 from gradatim.model.allocation import free_bytes
 from gradatim.model.bank import AdapterBank
 from gradatim.model.chat import ChatFormat
+from gradatim.model.prefixes import Prefixes
 from gradatim.model.sampling import Decoding, Entering, Rows, cache_bytes, choose_each
 from gradatim.recall import Minds
 from gradatim.recall.minds import SEARCH, Reply
@@ -37,6 +38,9 @@ from gradatim.serve.text import Spelling, Stops
 
 CHUNK = 128
 """Tokens of prompts that are run before the rows under way have their next token."""
+
+_KNOWN = 16
+"""One part in so many of the memory for keys and values is for the beginnings of prompts."""
 
 _RECALL = SEARCH.width, SEARCH.max_tokens
 """Rows of a recall, and what it may add to its prompt in each."""
@@ -53,6 +57,7 @@ class Room:
     reply: int = 2048  # most tokens of a reply
     usual: int = 512  # tokens of a reply when the request does not say
     cache: int = 0  # bytes of keys and values; 0: half of what is free at the start
+    known: bool = True  # whether a prompt that begins like an earlier one is run from there on
 
 
 @dataclass(slots=True)
@@ -125,11 +130,14 @@ class Batch:
         self._waiting: deque[Job] = deque()
         self._long: tuple[Job, Entering] | None = None
         self._running: dict[int, Job] = {}
-        self._rows = Rows(bank, Decoding())
         self._number = 0
         token, self._mergeable = cache_bytes(bank)
-        self.tokens = (room.cache or free_bytes(bank.base.device) // 2) // token
-        """Of keys and values, that there is memory for."""
+        tokens = (room.cache or free_bytes(bank.base.device) // 2) // token
+        begun = tokens // _KNOWN if self._mergeable and room.known else 0
+        self._known = Prefixes(begun) if begun else None
+        self._rows = Rows(bank, Decoding(), self._known)
+        self.tokens = tokens - begun
+        """Of the keys and values of rows and recalls, that there is memory for."""
 
     @property
     def busy(self) -> bool:
@@ -184,7 +192,7 @@ class Batch:
         except Exception as error:  # noqa: BLE001 - the rows share what broke; requests that come later do not
             for job in self._inside():
                 job.fail(error)
-            self._long, self._running, self._rows = None, {}, Rows(self.bank, Decoding())
+            self._long, self._running, self._rows = None, {}, Rows(self.bank, Decoding(), self._known)
 
     def _recall(self, job: Job) -> None:
         assert job.recall is not None
@@ -233,7 +241,7 @@ class Batch:
             if self._mergeable and len(job.ids) > CHUNK:
                 if self._long is None:
                     self._waiting.remove(job)
-                    self._long = job, Entering(self.bank, job.ids, job.adapter)
+                    self._long = job, Entering(self.bank, job.ids, job.adapter, self._known)
             elif chosen and sum(len(one.ids) for one in (*chosen, job)) > CHUNK:
                 break
             else:

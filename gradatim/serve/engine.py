@@ -18,7 +18,8 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -105,11 +106,23 @@ class LocalEngine:
     # ------------------------------------------------------------------ in the event loop
 
     async def start(self) -> None:
-        base = await asyncio.to_thread(self._load_base)
-        self._bank = AdapterBank(base)
-        self._beside = Batch(self._bank, self._capacity.room)  # of the engine's thread from here on
-        self._thread = threading.Thread(target=self._work, args=(self._bank,), name="gradatim-engine", daemon=True)
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[AdapterBank] = loop.create_future()
+
+        def work() -> None:
+            try:
+                bank = AdapterBank(self._load_base())
+                room = self._capacity.room
+                batch, self._beside = Batch(bank, room), Batch(bank, replace(room, known=False))
+            except Exception as error:  # noqa: BLE001 - raised where the engine is started
+                _call(loop, partial(_settle, ready, error))
+                return
+            _call(loop, lambda: _settle(ready, result=bank))
+            self._work(batch)
+
+        self._thread = threading.Thread(target=work, name="gradatim-engine", daemon=True)
         self._thread.start()
+        self._bank = await ready
 
     async def close(self) -> None:
         self._closing = True
@@ -134,7 +147,7 @@ class LocalEngine:
         async with self._loading:  # one at a time: what is read depends on what the bank holds
             if release.id not in self._minds and self._bank is not None:
                 check_base(self._bank.base, release.base)
-                lessons = await asyncio.to_thread(read_lessons, self._bank, self._adapters, release.adapters)
+                lessons = await _aside(partial(read_lessons, self._bank, self._adapters, release.adapters))
                 self._minds[release.id] = await self._order(lessons.put_into)
                 await self._cool_down()
 
@@ -245,8 +258,8 @@ class LocalEngine:
 
     # ------------------------------------------------------------------ in the engine's thread
 
-    def _work(self, bank: AdapterBank) -> None:
-        batch, beside, turns = Batch(bank, self._capacity.room), self._beside, 0
+    def _work(self, batch: Batch) -> None:
+        beside, turns = self._beside, 0
         beside.tokens = batch.tokens // TURNS  # of the one most that there is
         batch.tokens -= beside.tokens
         while True:
@@ -266,6 +279,19 @@ class LocalEngine:
             if beside.busy and (turns >= TURNS or not batch.busy):
                 beside.turn()
                 turns = 0
+
+
+async def _aside(work: Callable[[], T]) -> T:
+    """In a thread that ends with it.
+
+    Each thread that computes with torch has OpenMP threads of its own for as long as it lives, and as soon as there are
+    more of them than cores, OpenMP lets all of them sleep between any two products instead of spinning.
+    """
+    thread = ThreadPoolExecutor(1, "gradatim-loading")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(thread, work)
+    finally:
+        thread.shutdown(wait=False)
 
 
 def _characters(asked: Asked) -> int:

@@ -33,7 +33,14 @@ DRAIN_SECONDS = 30
 
 def capacity(limits: Limits) -> Capacity:
     """What the settings allow a local engine."""
-    room = Room(limits.rows, limits.context_tokens, limits.reply_tokens, limits.usual_reply_tokens, limits.cache_bytes)
+    room = Room(
+        limits.rows,
+        limits.context_tokens,
+        limits.reply_tokens,
+        limits.usual_reply_tokens,
+        limits.cache_bytes,
+        limits.known_prompts,
+    )
     return Capacity(room, limits.queue, limits.warm_releases)
 
 

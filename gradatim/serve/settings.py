@@ -51,6 +51,7 @@ class Limits(_Table):
     reply_tokens: Count = 2048
     usual_reply_tokens: Count = 512  # when the request does not say
     cache_bytes: Annotated[int, Field(ge=0)] = 0  # keys and values of all replies; 0: half of the memory that is free
+    known_prompts: bool = True  # whether a prompt that begins like an earlier one is run from there on
     body_bytes: Count = 1_000_000
     body_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0  # for a body to arrive whole
     depth: Count = 32  # of JSON
