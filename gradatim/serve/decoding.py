@@ -64,6 +64,7 @@ class Room:
 class Job:
     """One request under way."""
 
+    number: int  # the earlier, the longer it waits
     asked: Asked
     minds: Minds
     tell: Tell
@@ -130,7 +131,7 @@ class Batch:
         self._waiting: deque[Job] = deque()
         self._long: tuple[Job, Entering] | None = None
         self._running: dict[int, Job] = {}
-        self._number = 0
+        self._number = self._taken = 0
         token, self._mergeable = cache_bytes(bank)
         tokens = (room.cache or free_bytes(bank.base.device) // 2) // token
         begun = tokens // _KNOWN if self._mergeable and room.known else 0
@@ -165,7 +166,8 @@ class Batch:
         how = Decoding(most, asked.temperature, asked.top_p)
         generator = torch.Generator(device=self.bank.base.device).manual_seed(seed)
         spelling = Spelling(self._decode)
-        job = Job(asked, minds, tell, ids, how, generator, spelling, Stops(asked.stop, trim=not chat))
+        self._taken += 1
+        job = Job(self._taken, asked, minds, tell, ids, how, generator, spelling, Stops(asked.stop, trim=not chat))
         if asked.question is not None and minds.router.gates:
             job.recall = minds.recalling([asked.question])
             self._asking.append(job)
@@ -176,7 +178,7 @@ class Batch:
     def turn(self) -> None:
         """One pass of a recall, those who wait let in, and a token for each row; what goes wrong ends whom it hit."""
         self._leave()
-        while self._asking and self._fits(recall=self._asking[0]):
+        while self._asking and not self._before(self._asking[0]) and self._fits(recall=self._asking[0]):
             self._recalls.append(self._asking.popleft())
         if self._recalls:
             job = self._recalls[0]
@@ -193,6 +195,10 @@ class Batch:
             for job in self._inside():
                 job.fail(error)
             self._long, self._running, self._rows = None, {}, Rows(self.bank, Decoding(), self._known)
+
+    def _before(self, asking: Job) -> bool:
+        """Whether somebody who came earlier waits for memory: it is not taken away under their eyes."""
+        return any(job.number < asking.number and not self._fits(job) for job in self._waiting)
 
     def _recall(self, job: Job) -> None:
         assert job.recall is not None

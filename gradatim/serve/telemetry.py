@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -89,9 +90,20 @@ class JsonLines(logging.Formatter):
         return json.dumps(data, ensure_ascii=False, default=str)
 
 
+class _ToStderr(logging.Handler):
+    """To what standard error is at the time, as who runs commands in one process puts another in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:  # noqa: BLE001 - as logging's own handlers do
+            self.handleError(record)
+
+
 def log_to_stderr() -> None:
     """Send our lines, a scheduler's and uvicorn's to standard error, as JSON."""
-    handler = logging.StreamHandler()
+    handler = _ToStderr()
     handler.setFormatter(JsonLines())
     for name in (LOGGER.name, "gradatim.schedule", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)

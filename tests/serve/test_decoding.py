@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -151,6 +154,40 @@ def test_keys_and_values_stay_below_their_most_and_everybody_is_answered() -> No
     assert together > 1
     alone = [table.alone(words(size, number), tokens=10 + number) for number, size in enumerate(sizes)]
     assert [one.text for one in heard] == alone
+
+
+class Remembering(Minds):
+    """Minds whose recall takes three passes and finds nothing."""
+
+    def __init__(self, bank: AdapterBank) -> None:
+        super().__init__(bank, {})
+        self.router = SimpleNamespace(gates={"lesson": None})  # type: ignore[assignment]
+
+    def recalling(self, questions: list[str], *_told: object) -> Generator[None, None, Any]:  # type: ignore[override]
+        yield from (None, None, None)
+        return {}, [None]
+
+
+def test_questions_for_lessons_that_keep_coming_do_not_take_the_room_that_a_long_prompt_waits_for() -> None:
+    token, _ = cache_bytes(AdapterBank(new_base()))
+    table = Table(Room(cache=token * 1000, known=False))  # two recalls, or the long prompt
+    minds = Remembering(table.bank)
+
+    def question() -> None:
+        asked = Asked("who", question="who", max_tokens=2)
+        table.batch.take(asked, prompt_ids(table.bank.base.chat, asked), minds, lambda _: None)
+
+    for _ in range(3):
+        question()
+    table.batch.turn()
+    long = table.ask(words(200, 0), tokens=4)
+    for _turn in range(60):
+        question()
+        table.batch.turn()
+        if long.over:
+            break
+    assert long.over
+    assert long.text == table.alone(words(200, 0), tokens=4)
 
 
 def test_what_could_never_have_room_is_refused_or_cut() -> None:
