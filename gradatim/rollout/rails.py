@@ -4,8 +4,9 @@ A test counts each subject once in an epoch, with the first value it sees of it;
 ratings by one person are never taken for independent ones, and nobody has more than one vote. What is estimated is
 the mean over subjects, not over requests.
 
-Who is a subject, is the word of a source. The goal therefore knows what each source contributed, so that it can be
-asked what would be found without one: a finding that hangs on a single source is left to a person.
+Who is a subject, is the word of a source. The goal and the floors under slices therefore know what each source
+contributed, so that they can be asked what would be found without one: a finding that hangs on a single source is left
+to a person.
 
 Limits: a loss that only shows in later answers to the same person is not seen. A test keeps a 16-digit token of each
 subject that it counted.
@@ -157,7 +158,8 @@ def test_of(rail: Rail | Goal, chance: float) -> Test:
         return AgainstBound(rail.low, rail.high, _sequence(rail))
     if rail.statistic == "quantile":
         return QuantileRatio(Quantile(rail.quantile), Quantile(rail.quantile))
-    return AgainstBaseline(rail.low, rail.high, Difference.by_coin(chance))
+    # What a slice is rated, a single source may have said: errors, seconds and tokens are measured here.
+    return AgainstBaseline(rail.low, rail.high, Difference.by_coin(chance), parts=None if rail.slice is None else {})
 
 
 def check_rail(rail: Rail, test: Test, alpha: float) -> Evidence:

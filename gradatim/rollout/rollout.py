@@ -10,9 +10,9 @@
        └───────────┴──────────┴────────┴────────┴──► rolled back
 
 Verdicts: *pass* grows the canary, and only evidence does; *fail* rolls back, paused or not; *inconclusive* (the
-deadline is over, or the ratings of one source alone make the goal fail) and *error* (silence, or arms of unequal size
-or unequally rated) pause and wait for a person. Nothing here reads a clock, draws a number or does input and output:
-the same calls give the same events.
+deadline is over, or the goal or a slice fails, or does not, by the ratings of one source alone) and *error* (silence,
+or arms of unequal size or unequally rated) pause and wait for a person. Nothing here reads a clock, draws a number or
+does input and output: the same calls give the same events.
 
 Limits: each epoch (shadow, steps, watch) starts its evidence anew. Answers in the watch to subjects who met the canary
 before are not compared, for want of a coin. In the watch, no proof of harm is taken for good news.
@@ -169,15 +169,10 @@ class Rollout:
 
     def evidence(self) -> tuple[Evidence, ...]:
         """What is known now: the goal, each rail, and whether the arms, and those who rate, are as many as meant."""
-        epoch, settings = self.waves[-1].epoch, self.settings
-        goal, *rails = self.tests
+        chance = canary_chance(self.waves[-1])
         return (
-            self._goal(goal),
-            *(
-                check_rail(rail, test, settings.rail_alpha(epoch))
-                for rail, test in zip(settings.rails, rails, strict=True)
-            ),
-            *self.census.evidence(canary_chance(self.waves[-1]), settings.goal.metric),
+            *(self._found(number, test) for number, test in enumerate(self.tests)),
+            *self.census.evidence(chance, self.settings.goal.metric),
         )
 
     # ------------------------------------------------------------------ deciding
@@ -189,14 +184,16 @@ class Rollout:
             return []
         evidence = self.evidence()
         *tests, ratio, rated = evidence
-        failed = [found for found in tests if found.finding == "fail"]
-        if failed == tests[:1] and (source := self._hanging_on()) is not None:
+        failed = [number for number, found in enumerate(tests) if found.finding == "fail"]
+        sources = [self._swayed(number, tests[number]) for number in failed]
+        if failed and None not in sources:
             if self.paused:
                 return []
-            reason = f"only the ratings under {source} show that it is worse: {told(tests[0])}"
+            reason = f"only the ratings under {sources[0]} show that it is worse: {told(tests[failed[0]])}"
             return [self._pause("inconclusive", reason, evidence)]
         if failed:
-            return [self._close("rollback", ITSELF, "; ".join(map(told, failed)), "fail", evidence)]
+            reason = "; ".join(told(tests[number]) for number in failed)
+            return [self._close("rollback", ITSELF, reason, "fail", evidence)]
         if self.paused:
             return []
         if ratio.finding == "fail":
@@ -207,6 +204,10 @@ class Rollout:
         if self.clock - self.heard > self.settings.silence:
             return [self._pause("error", f"nothing observed for {self.clock - self.heard:,.0f} s", evidence)]
         if self._ready(tests):
+            for number, found in enumerate(tests):
+                if (source := self._swayed(number, found)) is not None:
+                    reason = f"only the ratings under {source} hide that it is worse: {told(found)}"
+                    return [self._pause("inconclusive", reason, evidence)]
             return [self._advance(ITSELF, told(tests[0]), "pass", evidence)]
         if self.stage != "watch" and self.clock - self.patience >= self.settings.deadline:
             reason = f"undecided after {self.settings.deadline:,.0f} s: {told(tests[0])}"
@@ -272,13 +273,14 @@ class Rollout:
         shown = goal.finding == "pass" and came >= step.units and dwelt >= step.seconds
         return shown and self._carried_by() is None
 
-    def _hanging_on(self) -> str | None:
-        """The source, of at most half of the ratings, without which the goal would not fail, if there is one.
+    def _swayed(self, number: int, found: Evidence) -> str | None:
+        """The source, of at most half of a test's ratings, that decides whether it fails, if there is one.
 
-        It can only make a rollback rarer, so luck rolls back no more often than it may.
+        That a failure must stand without it can only make a rollback rarer, so luck rolls back no more often than it
+        may; a failure that it hides only keeps the candidate from growing.
         """
-        for source, rest in self._without_each():
-            if self._goal(rest).finding != "fail":
+        for source, rest in self._without_each(number):
+            if (self._found(number, rest).finding == "fail") != (found.finding == "fail"):
                 return source
         return None
 
@@ -288,14 +290,20 @@ class Rollout:
         The others need to show it with less certainty than all do: an honest source holds nobody up.
         """
         margin = self._margin()
-        for source, rest in self._without_each():
+        for source, rest in self._without_each(0):
             if rest.interval(WITHOUT_ONE).low <= -margin:
                 return source
         return None
 
-    def _without_each(self) -> Iterator[tuple[str, AgainstBaseline]]:
-        goal = self.tests[0]
-        return goal.without_each() if isinstance(goal, AgainstBaseline) else iter(())
+    def _without_each(self, number: int) -> Iterator[tuple[str, AgainstBaseline]]:
+        test = self.tests[number]
+        return test.without_each() if isinstance(test, AgainstBaseline) else iter(())
+
+    def _found(self, number: int, test: Test) -> Evidence:
+        """What this would say in the place of one of the tests."""
+        if number == 0:
+            return self._goal(test)
+        return check_rail(self.settings.rails[number - 1], test, self.settings.rail_alpha(self.waves[-1].epoch))
 
     def _margin(self) -> float:
         return self.settings.steps[self.step].margin if self.stage == "step" else self.settings.margin

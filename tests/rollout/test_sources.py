@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from gradatim.rollout import Newcomers, Row, dump, load
 from gradatim.rollout.rails import AgainstBaseline, Value
 from gradatim.rollout.rails import test_of as made_for
 from gradatim.rollout.rollout import Rollout
-from gradatim.rollout.settings import Goal, Settings, Step
+from gradatim.rollout.settings import Goal, Settings, Step, slice_floor
 from tests.rollout.crowd import KEY
 
 SETTINGS = Settings(steps=(Step(0.5, margin=0.1, units=20, seconds=0.0),), rails=())
@@ -60,6 +62,62 @@ def test_one_source_alone_makes_nothing_grow() -> None:
     rollout.observe(rows, 1.0)
     assert rollout.evidence()[0].finding == "pass"
     assert rollout.decide(1.0) == []
+
+
+# ------------------------------------------------------------------ slices
+
+
+def started_with_a_floor() -> Rollout:
+    settings = replace(SETTINGS, rails=(slice_floor("metadata.language=de", 0.1),))
+    return Rollout.start(settings, "old", "new", KEY, 0.0)[0]
+
+
+def in_the_slice(rows: list[Row]) -> list[Row]:
+    return [replace(row, slices=("metadata.language=de",)) for row in rows]
+
+
+def elsewhere(rollout: Rollout) -> list[Row]:
+    """So many equal ratings that the goal passes whatever the slice says."""
+    return [row for source in ("a", "b", "c") for row in rated(rollout, source, 3000, (0.7, 0.7), 1)]
+
+
+def test_a_slice_that_falls_by_the_word_of_one_source_waits_for_a_person() -> None:
+    rollout = started_with_a_floor()
+    honest, attack = rated(rollout, "honest", 400, (0.7, 0.7)), rated(rollout, "attacker", 350, (0.0, 1.0))
+    rollout.observe([*elsewhere(rollout), *in_the_slice(honest + attack)], 1.0)
+    assert [found.finding for found in rollout.evidence()[:2]] == ["pass", "fail"]
+    (event,) = rollout.decide(1.0)
+    assert (event.kind, event.verdict) == ("pause", "inconclusive")
+    assert "attacker" in event.reason
+    assert "slice metadata.language=de" in event.reason
+    assert rollout.decide(2.0) == []
+    assert load(dump(rollout), KEY) == rollout
+
+
+def test_a_slice_that_falls_by_everybodys_word_takes_it_back() -> None:
+    rollout = started_with_a_floor()
+    slice_rows = [row for source in ("x", "y", "z") for row in rated(rollout, source, 300, (0.3, 0.8))]
+    rollout.observe([*elsewhere(rollout), *in_the_slice(slice_rows)], 1.0)
+    assert [event.kind for event in rollout.decide(1.0)] == ["rollback"]
+
+
+def test_a_fall_that_one_source_hides_keeps_it_from_growing() -> None:
+    rollout = started_with_a_floor()
+    honest, attack = rated(rollout, "honest", 600, (0.3, 0.8)), rated(rollout, "attacker", 550, (1.0, 0.3))
+    rollout.observe([*elsewhere(rollout), *in_the_slice(honest + attack)], 1.0)
+    assert [found.finding for found in rollout.evidence()[:2]] != ["pass", "fail"]
+    (event,) = rollout.decide(1.0)
+    assert (event.kind, event.verdict) == ("pause", "inconclusive")
+    assert "attacker hide" in event.reason
+
+
+def test_a_slice_of_one_source_is_believed() -> None:
+    rollout = started_with_a_floor()
+    rollout.observe([*elsewhere(rollout), *in_the_slice(rated(rollout, "only", 400, (0.2, 0.8)))], 1.0)
+    assert [event.kind for event in rollout.decide(1.0)] == ["rollback"]
+
+
+# ------------------------------------------------------------------ parts
 
 
 @pytest.mark.parametrize("seed", range(5))
