@@ -39,12 +39,27 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What the charter lets 24 hours take, and one step of it: steps, seconds, joules."""
+
+    day: dict[str, float]
+    step: dict[str, float]
+
+    @classmethod
+    def of(cls, charter: Charter) -> Allowance:
+        rules, budget = charter.schedule, charter.budget
+        day = {"steps": rules.steps_a_day, "seconds": rules.day_seconds, "joules": rules.day_joules}
+        return cls(day, {"steps": 1, "seconds": budget.seconds, "joules": budget.joules})
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Whether to step at the moment `at`, and what that rests on."""
 
     at: float
     situation: Situation
     conditions: tuple[Condition, ...]
+    most: Allowance
 
     @property
     def start(self) -> bool:
@@ -81,6 +96,8 @@ class Decision:
             "running": now.running,
             "waiting": {"documents": now.documents, "corrections": now.corrections},
             "day": {"steps": len(now.steps), "seconds": now.cost.seconds, "joules": now.cost.joules},
+            "day_most": self.most.day,
+            "step_most": self.most.step,
             "failures": now.failures,
             "conditions": [
                 {
@@ -100,8 +117,8 @@ def decide(situation: Situation, charter: Charter, at: float) -> Decision:
     conditions = [_running(situation), _failures(situation, charter, at), _hours(charter, at)]
     if situation.unfinished is None:
         conditions += [_evidence(situation, charter), _quiet(situation, charter, at), _settled(situation)]
-        conditions += _day(situation, charter, at)
-    return Decision(at, situation, tuple(conditions))
+        conditions += _day(situation, charter)
+    return Decision(at, situation, tuple(conditions), Allowance.of(charter))
 
 
 def _running(now: Situation) -> Condition:
@@ -188,38 +205,27 @@ def _settled(now: Situation) -> Condition:
     return Condition("settled", True, "no release waits for anything", None)
 
 
-def _day(now: Situation, charter: Charter, at: float) -> Iterator[Condition]:
-    rules, budget = charter.schedule, charter.budget
-    yield _room(
-        [(begun, 1.0) for begun in now.steps],
-        1.0,
-        ("steps", float(rules.steps_a_day), "steps"),
-        charter.line("schedule.steps_a_day"),
-    )
-    yield _room(
-        [(when, cost.seconds) for when, cost in now.spent],
-        budget.seconds,
-        ("seconds", rules.day_seconds, "seconds"),
-        charter.line("schedule.day_seconds"),
-    )
-    yield _room(
-        [(when, cost.joules) for when, cost in now.spent],
-        budget.joules,
-        ("joules", rules.day_joules, "joules"),
-        charter.line("schedule.day_joules"),
-    )
+def _day(now: Situation, charter: Charter) -> Iterator[Condition]:
+    most = Allowance.of(charter)
+    spent = {
+        "steps": [(begun, 1.0) for begun in now.steps],
+        "seconds": [(when, cost.seconds) for when, cost in now.spent],
+        "joules": [(when, cost.joules) for when, cost in now.spent],
+    }
+    lines = {"steps": "steps_a_day", "seconds": "day_seconds", "joules": "day_joules"}
+    for name, taken in spent.items():
+        yield _room(name, taken, most.step[name], most.day[name], charter.line(f"schedule.{lines[name]}"))
 
 
-def _room(spent: Iterable[tuple[float, float]], wanted: float, limit: tuple[str, float, str], line: str) -> Condition:
+def _room(name: str, spent: Iterable[tuple[float, float]], wanted: float, most: float, line: str) -> Condition:
     """Whether the last day leaves room for what one step may take, and when it will."""
-    name, most, unit = limit
     left = sorted(spent)
     taken = math.fsum(amount for _, amount in left)
-    said = f"{taken:,.0f} of {most:,.0f} {unit} in 24 hours are spent"
+    said = f"{taken:,.0f} of {most:,.0f} {name} in 24 hours are spent"
     if taken + wanted <= most:
         return Condition(name, True, said, line)
     if wanted > most:
-        return Condition(name, False, f"a step alone may take {wanted:,.0f} {unit}, a day {most:,.0f}", line)
+        return Condition(name, False, f"a step alone may take {wanted:,.0f} {name}, a day {most:,.0f}", line)
     again = 0.0
     while left and taken + wanted > most:
         when, amount = left.pop(0)

@@ -38,6 +38,8 @@ def test_all_conditions_are_told_with_their_rules() -> None:
     data = decision.data()
     assert [condition["name"] for condition in data["conditions"]] == names
     assert data["conditions"][3]["rule"] == "charter.default.toml, by default: documents = 1"
+    assert data["day_most"] == {"steps": 8, "seconds": 7200.0, "joules": 480_000.0}
+    assert data["step_most"] == {"steps": 1, "seconds": Budget().seconds, "joules": Budget().joules}
     assert (data["start"], data["again"], data["waiting"]) == (True, None, {"documents": 3, "corrections": 0})
 
 
