@@ -99,7 +99,7 @@ def control_plane(workspace: Workspace, rollouts: Rollouts) -> APIRouter:
 
 def _add_rollouts(router: APIRouter, rollouts: Rollouts) -> None:
     async def shown(rollout: str) -> Plain:
-        found = await _done(lambda: rollouts.show(rollout))
+        found = await _done(lambda: rollouts.views.show(rollout))
         if found is None:
             raise Refused(404, f"There is no rollout {rollout[:100]!r}.", code="unknown_rollout")
         return found
@@ -112,7 +112,7 @@ def _add_rollouts(router: APIRouter, rollouts: Rollouts) -> None:
     @router.get("/rollouts")
     async def all_rollouts() -> Plain:
         """Every rollout in short, in the order in which they were started."""
-        return {"rollouts": await _done(rollouts.listed)}
+        return {"rollouts": await _done(rollouts.views.listed)}
 
     @router.post("/rollouts")
     async def start_rollout(body: Candidate, caller: ByAdmin) -> Plain:
@@ -334,12 +334,12 @@ def _add_views(router: APIRouter, workspace: Workspace, rollouts: Rollouts) -> N
     @router.get("/rollouts/{rollout}/history")
     async def rollout_history(rollout: str) -> Plain:
         """What was known at each look that was kept, oldest first: each test with its interval."""
-        return {"rollout": rollout, "looks": await _done(lambda: rollouts.history(rollout), 404)}
+        return {"rollout": rollout, "looks": await _done(lambda: rollouts.views.history(rollout), 404)}
 
     @router.get("/rollouts/{rollout}/arms")
     async def rollout_arms(rollout: str) -> Plain:
         """How each arm was rated over time, from 0 to 1, with bands."""
-        return await _done(lambda: rollouts.arms(rollout), 404)
+        return await _done(lambda: rollouts.views.arms(rollout), 404)
 
     @router.get("/steps/{step}/progress")
     async def step_progress(step: str) -> Plain:

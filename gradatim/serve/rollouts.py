@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal
@@ -34,14 +33,15 @@ from typing import Any, Literal
 from gradatim import approvals
 from gradatim.charter import Charter
 from gradatim.errors import GradatimError, InputError
-from gradatim.rollout import Assignment, Event, Evidence, Newcomers, Rollout, Row, dump, load
+from gradatim.rollout import Assignment, Event, Newcomers, Rollout, Row, dump
 from gradatim.rollout import Settings as Terms
 from gradatim.rollout.assignment import Wave
 from gradatim.rollout.events import ITSELF
-from gradatim.serve.arms import CONFIDENCE, arms_over_time
 from gradatim.serve.choosing import Choice, LiveOnly
+from gradatim.serve.measures import COST, Measures, refuse_unusable, unit_value
 from gradatim.serve.rehearsal import UNSAFE, Rehearsal
-from gradatim.serve.settings import RATING, Metric, Settings
+from gradatim.serve.rollout_views import RolloutViews, plain_event, plain_evidence, restored
+from gradatim.serve.settings import RATING, Settings
 from gradatim.serve.telemetry import LOGGER, Metrics
 from gradatim.serve.unseen import Seen, Work
 from gradatim.store.canonical import canonical
@@ -50,14 +50,12 @@ from gradatim.store.rollouts import Look, Rated, SavedRollout
 from gradatim.store.traffic import Interaction
 from gradatim.types import Digest
 from gradatim.watch.probes import Probe, read_probes
-from gradatim.watch.refusals import refuses
 from gradatim.workspace import Workspace
 
 LOOK_SECONDS = 1.0
 LOOKING = "looking at the rollout"
 ENTRY = "rollout"
 PROBES_FILE = "probes.jsonl"
-COST = "cost"
 
 HELD_LEAST, HELD_SHARE = 20, 0.1
 """It is paused when so many ratings of it are in quarantine, and that many for each one that counted."""
@@ -102,12 +100,13 @@ class Rollouts:
     def __init__(self, workspace: Workspace, settings: Settings) -> None:
         self._workspace, self._settings = workspace, settings
         self._table = workspace.records.rollouts
+        self.views = RolloutViews(self._table, settings.metrics[RATING])
         self._pointer = LiveOnly(workspace.folder / "live")
         self._mutex = threading.Lock()
         self._probes: tuple[Probe, ...] = ()
         self._probed: tuple[str, str] | None = None  # rollout and epoch that probes were asked for
         self._rehearsal = Rehearsal(self._seen)
-        self._prices = (0.0, 0.0)
+        self._measures = Measures()
         self._torn = False  # memory may not be what was written
         self._latest = self._read()
         self._picture = self._drawn()
@@ -228,7 +227,7 @@ class Rollouts:
         said = [one for one in rated if waves[one.wave].epoch != "shadow"]
         subjects = [*(of.subject for of, _ in seen), *(one.subject for one in said), *(row.subject for row in found)]
         new = self._table.newcomers(saved.id, subjects)
-        rows = [_row(of, of.wave or 0, self._measured(of, text), new) for of, text in seen]
+        rows = [_row(of, of.wave or 0, self._measures.of_served(of, text), new) for of, text in seen]
         rows += [replace(row, newcomer=row.subject in new) for row in found]
         metric = self._settings.metrics[RATING]
         rows += [_row(one, one.wave, {RATING: unit_value(metric, one.value)}, new) for one in said]
@@ -294,40 +293,6 @@ class Rollouts:
             if self._latest is None or self._latest.saved.id != rollout:
                 raise InputError(f"{rollout} is over, and another was started since")
             self._change(self._latest, done)
-
-    # ------------------------------------------------------------------ showing
-
-    def listed(self) -> list[dict[str, Any]]:
-        """All rollouts in short, in the order in which they were started."""
-        return [_short(saved, _restored(saved)) for saved in self._table.all()]
-
-    def show(self, rollout: str) -> dict[str, Any] | None:
-        """One rollout with its arms, its evidence and its events; None when there is none of this id."""
-        saved = self._table.get(rollout)
-        if saved is None:
-            return None
-        state = _restored(saved)
-        return _short(saved, state) | {
-            "held": self._table.held(saved.id),
-            "newcomers_left_out": state.newcomers.left_out,
-            "arms": [asdict(arm) for arm in self._table.arms(saved.id)],
-            "evidence": [plain_evidence(found) for found in state.evidence()],
-            "events": json.loads(saved.events),
-        }
-
-    def history(self, rollout: str) -> list[dict[str, Any]]:
-        """What the rollout knew over time, oldest first; InputError when there is none of this id."""
-        if self._table.get(rollout) is None:
-            raise InputError(f"There is no rollout {rollout[:100]!r}")
-        return [asdict(look) | {"evidence": json.loads(look.evidence)} for look in self._table.looks(rollout)]
-
-    def arms(self, rollout: str) -> dict[str, Any]:
-        """How each arm was rated over time; InputError when there is no rollout of this id."""
-        if self._table.get(rollout) is None:
-            raise InputError(f"There is no rollout {rollout[:100]!r}")
-        metric, rated = self._settings.metrics[RATING], self._table.rated(rollout, RATING, 0)
-        arms = arms_over_time(rated, lambda value: unit_value(metric, value))
-        return {"rollout": rollout, "metric": RATING, "confidence": CONFIDENCE, "arms": arms}
 
     # ------------------------------------------------------------------ keeping
 
@@ -410,7 +375,7 @@ class Rollouts:
         told = sum(entry.body["rollout"] == saved[-1].id for entry in entries)
         if saved[-1].open:
             refuse_unusable(self._settings)
-        latest = _Latest(saved[-1], _restored(saved[-1]), told)
+        latest = _Latest(saved[-1], restored(saved[-1]), told)
         self._rehearse(latest)
         return latest
 
@@ -419,8 +384,12 @@ class Rollouts:
         if not latest.rollout.open:
             return
         charter, probes = Charter.load(self._workspace.charter_path), self._probes_for(latest.rollout.settings)
-        self._prices = charter.rollout.price_prompt, charter.rollout.price_completion
-        self._rehearsal, self._probed, self._probes = Rehearsal(self._seen), None, probes
+        self._measures = Measures(charter.rollout.price_prompt, charter.rollout.price_completion)
+        self._rehearsal, self._probed, self._probes = (
+            Rehearsal(self._seen),
+            None,
+            probes,
+        )
         self._have_probed(latest)
 
     def _probes_for(self, terms: Terms) -> tuple[Probe, ...]:
@@ -459,71 +428,10 @@ class Rollouts:
         unknown |= set() if limits.probes else {UNSAFE}
         return replace(terms, rails=tuple(rail for rail in terms.rails if rail.metric not in unknown))
 
-    def _measured(self, served: Interaction, text: str) -> dict[str, float]:
-        if served.finish in ("cancelled", "error"):
-            return {"error": 1.0} if served.finish == "error" else {}
-        return self._values(text, served.seconds, served.prompt_tokens, served.completion_tokens)
-
     def _seen(self, seen: Seen) -> dict[str, float]:
-        if seen.ended is None:
-            return {"error": 1.0}
-        return self._values(seen.text, seen.seconds, seen.ended.prompt_tokens, seen.ended.completion_tokens)
-
-    def _values(self, text: str, seconds: float, prompt: int, completion: int) -> dict[str, float]:
-        cost = (prompt * self._prices[0] + completion * self._prices[1]) / 1e6
-        length, refusal = float(completion), float(refuses(text))
-        return {"error": 0.0, "latency": seconds, "length": length, "refusal": refusal, COST: cost}
-
-
-def refuse_unusable(settings: Settings) -> None:
-    """InputError when a rollout can't go by these settings."""
-    metric = settings.metrics[RATING]
-    unbounded = metric.type == "number" and None in (metric.low, metric.high)
-    if metric.level != "response" or unbounded:
-        raise InputError("A rollout goes by ratings of responses, from a low to a high: set metrics.rating so")
-    if settings.limits.warm_releases < 2:
-        raise InputError("A rollout needs two releases loaded: set limits.warm_releases to 2 or more")
-
-
-def unit_value(metric: Metric, value: float) -> float:
-    """A value of a bounded metric from 0 to 1, 1 being best."""
-    low, high = (-1.0, 1.0) if metric.type == "thumbs" else (0.0, 1.0)
-    if metric.low is not None and metric.high is not None:
-        low, high = metric.low, metric.high
-    share = min(max((value - low) / (high - low), 0.0), 1.0)
-    return share if metric.direction == "higher" else 1 - share
-
-
-def plain_event(event: Event) -> dict[str, Any]:
-    """An event as JSON."""
-    return asdict(event) | {"evidence": [plain_evidence(found) for found in event.evidence]}
-
-
-def plain_evidence(found: Evidence) -> dict[str, Any]:
-    """Evidence as JSON; an end that is nowhere is null."""
-    plain = asdict(found)
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()}
+        return self._measures.of_unseen(seen)
 
 
 def _row(of: Interaction | Rated, wave: int, values: dict[str, float], new: set[str]) -> Row:
     slices = tuple(json.loads(of.slices)) if of.slices else ()
     return Row(of.subject, wave, values, slices, source=of.key, newcomer=of.subject in new)
-
-
-def _restored(saved: SavedRollout) -> Rollout:
-    return load(saved.state, bytes.fromhex(saved.secret))
-
-
-def _short(saved: SavedRollout, state: Rollout) -> dict[str, Any]:
-    step = state.settings.steps[state.step].share if state.stage == "step" else None
-    return {
-        "id": saved.id,
-        "live": saved.live,
-        "candidate": saved.candidate,
-        "open": saved.open,
-        "stage": state.stage,
-        "step": step,
-        "share": state.share,
-        "paused": state.paused,
-        "started_at": saved.started_at,
-    }

@@ -36,7 +36,7 @@ def overview_data(workspace: Workspace, rollouts: Rollouts) -> Plain:
     """The whole at a glance: what is served, what waits for a person, what happens now."""
     steps, moves, records = steps_data(workspace), workspace.registry.history(), workspace.records
     unfinished = steps[-1]["step"] if steps and steps[-1]["outcome"] == UNFINISHED else None
-    known, incidents = rollouts.listed(), workspace.incidents
+    known, incidents = rollouts.views.listed(), workspace.incidents
     return {
         "model": workspace.base.get("source", ""),
         "base": workspace.base["digest"],

@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from gradatim.ledger.entry import MOVES
 from gradatim.ledger.verify import verify_workspace
-from gradatim.serve.rollouts import unit_value
+from gradatim.serve.measures import unit_value
 from gradatim.serve.settings import RATING, Settings
 from gradatim.serve.telemetry import LOGGER
 from gradatim.store.watched import Served

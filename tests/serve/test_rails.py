@@ -112,7 +112,7 @@ def users(workspace: Workspace) -> Callable[..., Users]:
 
 
 def state(users: Users) -> dict[str, Any]:
-    found = users.rollouts.show("rollout-0001")
+    found = users.rollouts.views.show("rollout-0001")
     assert found is not None
     return found
 

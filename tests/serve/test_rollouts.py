@@ -10,7 +10,8 @@ import pytest
 
 from gradatim.ledger.verify import verify_workspace
 from gradatim.serve import rollouts
-from gradatim.serve.rollouts import Rollouts, unit_value
+from gradatim.serve.measures import unit_value
+from gradatim.serve.rollouts import Rollouts
 from gradatim.serve.settings import Metric, Settings
 from gradatim.workspace import Workspace
 from tests.serve.conftest import ADMIN, CLIENT, Running, Serve, new_release
@@ -194,7 +195,7 @@ def test_what_a_kill_left_undone_is_done(
     second.look()
     second.look()
     assert workspace.registry.live_id() == candidate
-    found = second.show(rollout)
+    found = second.views.show(rollout)
     assert found is not None
     told = [entry.body["event"] for entry in workspace.ledger.entries("rollout")]
     assert [event["kind"] for event in told] == ["start", "watch", "finish"]

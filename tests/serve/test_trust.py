@@ -107,7 +107,7 @@ def test_a_burst_of_ratings_waits_and_counts_once_released(workspace: Workspace)
 
 
 def goal(rollout: Rollouts, name: str) -> int:
-    found = rollout.show(name)
+    found = rollout.views.show(name)
     assert found is not None
     (evidence,) = [each for each in found["evidence"] if each["name"] == "goal"]
     return int(evidence["canary"] + evidence["baseline"])
@@ -131,12 +131,12 @@ def test_many_held_ratings_pause_a_rollout(workspace: Workspace) -> None:
     for n in range(5 + HELD_LEAST):
         speakers.says(f"user {n}", value=-1)
     rollout.look()
-    found = rollout.show(name)
+    found = rollout.views.show(name)
     assert found is not None
     assert (found["paused"], found["held"]) == ("gradatim serve", HELD_LEAST)
     rollout.command(name, "resume", "lena", "looked at")
     rollout.look()
-    again = rollout.show(name)
+    again = rollout.views.show(name)
     assert again is not None
     assert again["paused"] is None
 
