@@ -114,9 +114,18 @@ def run(app: Any, listening: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM, then let the replies under way end."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS)
     with listening, _told_to_stop():
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config_of(app, DRAIN_SECONDS)).run(sockets=[listening])
+
+
+def config_of(app: Any, drain_seconds: int) -> Any:
+    """How uvicorn is to serve an app."""
+    import uvicorn
+
+    from gradatim.serve.protocol import BoundedHeads
+
+    told = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": drain_seconds}
+    return uvicorn.Config(app, http=BoundedHeads, **told)
 
 
 @contextmanager

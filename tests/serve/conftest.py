@@ -21,7 +21,7 @@ from gradatim.model.adapter import Adapter
 from gradatim.model.bank import AdapterBank
 from gradatim.serve.choosing import Chooser
 from gradatim.serve.engine import LocalEngine
-from gradatim.serve.run import build, capacity, listen
+from gradatim.serve.run import build, capacity, config_of, listen
 from gradatim.serve.settings import Settings
 from gradatim.workspace import Workspace
 from tests.tiny import tiny_base
@@ -92,8 +92,7 @@ Serve = Callable[..., Running]
 def run_app(app: Any) -> tuple[str, Callable[[], None]]:
     """Run an app in a thread on a free port: its address, and how to stop it."""
     listening = listen("127.0.0.1", 0)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(config_of(app, 5))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
 

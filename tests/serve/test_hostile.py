@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import random
 import socket
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
+from gradatim.serve import protocol
 from gradatim.serve.limits import depth_of
 from gradatim.serve.settings import Settings
 from gradatim.workspace import Workspace
@@ -119,6 +122,55 @@ def test_a_body_that_never_ends_is_not_waited_for(workspace: Workspace, serve: S
     with socket.create_connection((address[0], int(address[1])), 30) as raw:
         raw.sendall(f"POST {PATHS[0]} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
         assert b" 408 " in raw.recv(100)
+
+
+def connected(running: Running) -> socket.socket:
+    host, port = running.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), 30)
+
+
+def test_headers_that_never_end_are_not_kept(running: Running) -> None:
+    with connected(running) as raw:
+        raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 10_000_000:
+                raw.sendall(b"a: " + b"b" * 4000 + b"\r\n")
+                sent += 4005
+        assert sent < 10_000_000
+    for start in (b"GET /" + b"x" * 30_000, b"GET /healthz HTTP/1.1\r\na: " + b"b" * 30_000):
+        with connected(running) as raw:
+            raw.sendall(start)
+            for _ in range(2):
+                time.sleep(0.05)
+                raw.sendall(b"y" * 40_000)
+            assert raw.recv(100).startswith(b"HTTP/1.1 431 ")
+    with running.http() as client:
+        assert client.get("/healthz", headers={"x-long": "y" * 50_000}).status_code == 200
+
+
+def test_requests_in_a_row_on_one_connection_are_all_answered(running: Running) -> None:
+    body = json.dumps(GOOD).encode() + b" " * 100_000
+    head = f"POST {PATHS[0]} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {CLIENT}\r\nContent-Type: application/json\r\n"
+    whole = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with connected(running) as raw:
+        raw.sendall(whole + whole[:40])
+        raw.sendall(whole[40:])
+        heard = b""
+        while heard.count(b'"finish_reason"') < 2:
+            piece = raw.recv(65536)
+            assert piece, heard[-300:]
+            heard += piece
+    assert heard.count(b"HTTP/1.1 200 ") == 2
+
+
+def test_headers_that_come_too_slowly_are_not_waited_for(
+    workspace: Workspace, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    with connected(serve(workspace)) as raw:
+        raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: ")
+        assert raw.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize(
