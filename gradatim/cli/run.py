@@ -37,9 +37,9 @@ def run(
     A step runs in a process of its own, with little priority, so that a server beside it keeps answering. One that was
     cut short is taken up. Logs are lines of JSON on stderr; what a step says goes to step.log in the workspace.
 
-    JSON: {"decision": {"at", "start", "why", "again", "unfinished", "running", "waiting", "day", "failures",
-    "conditions": [{"name", "holds", "said", "rule", "again"}]}, "ended": null or {"how", "step", "outcome", "said",
-    "seconds"}, "steps"}
+    JSON: {"decision": {"at", "start", "why", "again", "unfinished", "running", "waiting", "day",
+    "day_most", "step_most", "failures", "conditions": [{"name", "holds", "said", "rule", "again"}]},
+    "ended": null or {"how", "step", "outcome", "said", "seconds"}, "steps"}
     """
     if once + dry_run + resume > 1:
         raise InputError("--once, --dry-run and --resume are different things: give one of them")

@@ -52,15 +52,21 @@ class Prefixes:
         self._kept.move_to_end(found)
         return best, [(keys[:, :, :best], values[:, :, :best]) for keys, values in self._kept[found]]
 
-    def keep(self, name: str | None, prompt: Sequence[int], known: int, layers: Layers) -> None:
-        """Keep a prompt that was run, unless most of it was known; as much of it as a quarter of all there may be."""
-        length = min(len(prompt), self._most // 4)
-        if length < FEWEST or 2 * known > len(prompt):
-            return
-        key = name, tuple(prompt[:length])
-        self._kept[key] = [(keys[:, :, :length].clone(), values[:, :, :length].clone()) for keys, values in layers]
+    def wants(self, name: str | None, prompt: Sequence[int], known: int) -> bool:
+        """Whether a prompt of which so much was known is to be kept."""
+        length = self._kept_of(prompt)
+        return length >= FEWEST and 2 * known <= length and (name, tuple(prompt[:length])) not in self._kept
+
+    def keep(self, name: str | None, prompt: Sequence[int], layers: Layers) -> None:
+        """Keep a prompt that was run, as much of it as a quarter of all there may be."""
+        length = self._kept_of(prompt)
+        copies = [(keys[:, :, :length].clone(), values[:, :, :length].clone()) for keys, values in layers]
+        self._kept[name, tuple(prompt[:length])] = copies
         while self.tokens > self._most or len(self._kept) > PROMPTS:
             self._kept.popitem(last=False)
+
+    def _kept_of(self, prompt: Sequence[int]) -> int:
+        return min(len(prompt), self._most // 4)
 
 
 def row_of(cache: Any, row: int, mask_T: Tensor) -> Layers:

@@ -214,9 +214,9 @@ class Entering:
 
     def row(self) -> tuple[Any, Tensor, Tensor, Tensor]:
         """What `Rows` keeps of it: cache, last hidden state, attention mask and last position."""
-        if self._known is not None:
-            layers = row_of(self._cache, 0, torch.ones_like(self._ids_1T[0]))
-            self._known.keep(self.name, self._ids_1T[0].tolist(), self._began, layers)
+        prompt = self._ids_1T[0].tolist()
+        if self._known is not None and self._known.wants(self.name, prompt, self._began):
+            self._known.keep(self.name, prompt, row_of(self._cache, 0, torch.ones_like(self._ids_1T[0])))
         mask_1T = torch.ones_like(self._ids_1T)
         return self._cache, self._hidden_1D, mask_1T, mask_1T.sum(dim=1) - 1
 
@@ -270,13 +270,24 @@ def _prefill(
             past_key_values=cache,
             use_cache=True,
         )
+    made = out.past_key_values
+    if len(set(begun)) > 1:  # no gaps within a row: they would stay as long as it does
+        made = cache_of([row_of(made, row, mask_RT[row]) for row in range(len(distinct))])
+        mask_RT = _right_aligned([len(prompt) for _, prompt in distinct], device)
     if known is not None:
         for row, (name, prompt) in enumerate(distinct):
-            known.keep(name, prompt, found[row], row_of(out.past_key_values, row, mask_RT[row]))
+            if known.wants(name, prompt, found[row]):
+                known.keep(name, prompt, row_of(made, row, mask_RT[row]))
     where = {key: row for row, key in enumerate(distinct)}
     rows = torch.tensor([where[key] for key in keys], device=device)
-    out.past_key_values.batch_select_indices(rows)
-    return out.past_key_values, out.last_hidden_state[rows, -1], mask_RT[rows], positions_RT[rows, -1]
+    made.batch_select_indices(rows)
+    return made, out.last_hidden_state[rows, -1], mask_RT[rows], positions_RT[rows, -1]
+
+
+def _right_aligned(lengths: Sequence[int], device: torch.device) -> Tensor:
+    """The attention mask of rows of these lengths."""
+    width = max(lengths)
+    return torch.tensor([[0] * (width - length) + [1] * length for length in lengths], device=device)
 
 
 def _begun(

@@ -185,12 +185,15 @@ class Rollout:
         evidence = self.evidence()
         *tests, ratio, rated = evidence
         failed = [number for number, found in enumerate(tests) if found.finding == "fail"]
-        sources = [self._swayed(number, tests[number]) for number in failed]
-        if failed and None not in sources:
+        if failed and (source := self._swayed_by(failed)) is not None:
             if self.paused:
                 return []
-            reason = f"only the ratings under {sources[0]} show that it is worse: {told(tests[failed[0]])}"
-            return [self._pause("inconclusive", reason, evidence)]
+            reason = "; ".join(told(tests[number]) for number in failed)
+            return [
+                self._pause(
+                    "inconclusive", f"only the ratings under {source} show that it is worse: {reason}", evidence
+                )
+            ]
         if failed:
             reason = "; ".join(told(tests[number]) for number in failed)
             return [self._close("rollback", ITSELF, reason, "fail", evidence)]
@@ -201,13 +204,11 @@ class Rollout:
         if rated.finding == "fail":
             reason = f"one arm is rated more often, so the ratings can't be compared: {told(rated)}"
             return [self._pause("error", reason, evidence)]
+        if (hidden := self._hidden()) is not None:
+            return [self._pause("inconclusive", hidden, evidence)]
         if self.clock - self.heard > self.settings.silence:
             return [self._pause("error", f"nothing observed for {self.clock - self.heard:,.0f} s", evidence)]
         if self._ready(tests):
-            for number, found in enumerate(tests):
-                if (source := self._swayed(number, found)) is not None:
-                    reason = f"only the ratings under {source} hide that it is worse: {told(found)}"
-                    return [self._pause("inconclusive", reason, evidence)]
             return [self._advance(ITSELF, told(tests[0]), "pass", evidence)]
         if self.stage != "watch" and self.clock - self.patience >= self.settings.deadline:
             reason = f"undecided after {self.settings.deadline:,.0f} s: {told(tests[0])}"
@@ -273,15 +274,28 @@ class Rollout:
         shown = goal.finding == "pass" and came >= step.units and dwelt >= step.seconds
         return shown and self._carried_by() is None
 
-    def _swayed(self, number: int, found: Evidence) -> str | None:
-        """The source, of at most half of a test's ratings, that decides whether it fails, if there is one.
+    def _swayed_by(self, failed: list[int]) -> str | None:
+        """The source, of at most half of the ratings in each failed test, without which none would fail, if there is.
 
-        That a failure must stand without it can only make a rollback rarer, so luck rolls back no more often than it
-        may; a failure that it hides only keeps the candidate from growing.
+        It can only make a rollback rarer, so luck rolls back no more often than it may.
         """
-        for source, rest in self._without_each(number):
-            if (self._found(number, rest).finding == "fail") != (found.finding == "fail"):
-                return source
+        firm = [
+            {source for source, rest in self._without_each(number) if self._found(number, rest).finding != "fail"}
+            for number in failed
+        ]
+        return min(set.intersection(*firm), default=None)
+
+    def _hidden(self) -> str | None:
+        """What one source, of at most half of a test's ratings, hides: a failure that all others show.
+
+        The others have the test's chance to err together, so that many sources are no more often a person's affair.
+        """
+        for number in range(len(self.tests)):
+            others = list(self._without_each(number))
+            for source, rest in others:
+                found = self._found(number, rest, among=len(others))
+                if found.finding == "fail":
+                    return f"without the ratings under {source} it is worse: {told(found)}"
         return None
 
     def _carried_by(self) -> str | None:
@@ -299,18 +313,16 @@ class Rollout:
         test = self.tests[number]
         return test.without_each() if isinstance(test, AgainstBaseline) else iter(())
 
-    def _found(self, number: int, test: Test) -> Evidence:
-        """What this would say in the place of one of the tests."""
-        if number == 0:
-            return self._goal(test)
-        return check_rail(self.settings.rails[number - 1], test, self.settings.rail_alpha(self.waves[-1].epoch))
-
     def _margin(self) -> float:
         return self.settings.steps[self.step].margin if self.stage == "step" else self.settings.margin
 
-    def _goal(self, test: Test) -> Evidence:
-        settings, alpha = self.settings, self.settings.goal_alpha(self.waves[-1].epoch)
-        return check_goal(settings.goal, self._margin(), settings.margin, test, alpha)
+    def _found(self, number: int, test: Test, among: int = 1) -> Evidence:
+        """What a test says in the place of the goal's, 0, or a rail's, its chance to err shared among so many."""
+        settings, epoch = self.settings, self.waves[-1].epoch
+        if number == 0:
+            alpha = settings.goal_alpha(epoch) / among
+            return check_goal(settings.goal, self._margin(), settings.margin, test, alpha)
+        return check_rail(settings.rails[number - 1], test, settings.rail_alpha(epoch) / among)
 
     def _clear(self, found: Evidence) -> bool:
         must = {rail.name for rail in self.settings.rails if rail.must_clear}

@@ -39,8 +39,8 @@ from gradatim.serve.text import Spelling, Stops
 CHUNK = 128
 """Tokens of prompts that are run before the rows under way have their next token."""
 
-_KNOWN = 16
-"""One part in so many of the memory for keys and values is for the beginnings of prompts."""
+_KNOWN, _LEAST_KNOWN = 16, 512
+"""One part in so many of the memory for keys and values is for the beginnings of prompts, where there are so many."""
 
 _RECALL = SEARCH.width, SEARCH.max_tokens
 """Rows of a recall, and what it may add to its prompt in each."""
@@ -134,7 +134,7 @@ class Batch:
         self._number = self._taken = 0
         token, self._mergeable = cache_bytes(bank)
         tokens = (room.cache or free_bytes(bank.base.device) // 2) // token
-        begun = tokens // _KNOWN if self._mergeable and room.known else 0
+        begun = tokens // _KNOWN if self._mergeable and room.known and tokens >= _LEAST_KNOWN else 0
         self._known = Prefixes(begun) if begun else None
         self._rows = Rows(bank, Decoding(), self._known)
         self.tokens = tokens - begun
@@ -240,23 +240,30 @@ class Batch:
         self._go_in()
         if not self._waiting or (self._running and not self._mergeable):
             return
-        chosen: list[Job] = []
+        chosen: dict[int, Job] = {}
         for job in self._in_order():
-            if len(self._inside()) + len(chosen) >= self._room.rows or not self._fits(*chosen, job):
+            if len(self._inside()) >= self._room.rows or not self._fits(job):
                 break
             if self._mergeable and len(job.ids) > CHUNK:
                 if self._long is None:
                     self._waiting.remove(job)
-                    self._long = job, Entering(self.bank, job.ids, job.adapter, self._known)
-            elif chosen and sum(len(one.ids) for one in (*chosen, job)) > CHUNK:
+                    self._begin(job)
+            elif chosen and sum(len(one.ids) for one in (*chosen.values(), job)) > CHUNK:
                 break
             else:
                 self._waiting.remove(job)
-                chosen.append(job)
+                chosen[self._numbered(job)] = job
         if chosen:
-            chosen.sort(key=lambda job: job.adapter or "")
-            numbers = [self._numbered(job) for job in chosen]
-            self._rows.admit(numbers, [job.ids for job in chosen], [job.adapter for job in chosen])
+            numbers = sorted(chosen, key=lambda number: chosen[number].adapter or "")
+            jobs = [chosen[number] for number in numbers]
+            self._rows.admit(numbers, [job.ids for job in jobs], [job.adapter for job in jobs])
+
+    def _begin(self, job: Job) -> None:
+        """With a long prompt; what is known of it may not fit into the memory."""
+        try:
+            self._long = job, Entering(self.bank, job.ids, job.adapter, self._known)
+        except Exception as error:  # noqa: BLE001 - one request's misfortune is not the others'
+            job.fail(error)
 
     def _in_order(self) -> list[Job]:
         """Those who wait, as they came; but first one for a release that nobody is answered by yet."""

@@ -93,7 +93,7 @@ class LocalEngine:
         self._capacity = capacity or Capacity()
         self._changed = threading.Condition()  # guards what follows
         self._inbox: deque[Callable[[Batch], None]] = deque()
-        self._closing = False
+        self._closing = self._over = False  # over: nobody reads the inbox any more
         self._thread: threading.Thread | None = None
         # Of the event loop only:
         self._bank: AdapterBank | None = None
@@ -114,8 +114,9 @@ class LocalEngine:
                 bank = AdapterBank(self._load_base())
                 room = self._capacity.room
                 batch, self._beside = Batch(bank, room), Batch(bank, replace(room, known=False))
-            except Exception as error:  # noqa: BLE001 - raised where the engine is started
-                _call(loop, partial(_settle, ready, error))
+            except BaseException as error:  # noqa: BLE001 - raised where the engine is started
+                raised = error if isinstance(error, Exception) else RuntimeError(f"loading ended in {error!r}")
+                _call(loop, partial(_settle, ready, raised))
                 return
             _call(loop, lambda: _settle(ready, result=bank))
             self._work(batch)
@@ -123,17 +124,21 @@ class LocalEngine:
         self._thread = threading.Thread(target=work, name="gradatim-engine", daemon=True)
         self._thread.start()
         self._bank = await ready
+        if self._closing:
+            raise Stopped(_STOPPING)
 
     async def close(self) -> None:
         self._closing = True
         self._wake()
-        if self._thread is not None and self._bank is not None:
+        if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
+        if self._bank is not None:
             self._bank.detach()
 
     @property
     def healthy(self) -> bool:
-        return self._thread is not None and self._thread.is_alive() and not self._closing
+        alive = self._thread is not None and self._thread.is_alive()
+        return alive and self._bank is not None and not self._closing
 
     @property
     def open(self) -> int:
@@ -197,7 +202,11 @@ class LocalEngine:
                     job.cancelled = True
                 _call(loop, lambda: _settle(reply.accepted))
 
-        self._send(take)
+        try:
+            self._send(take)
+        except Stopped:
+            users[release] -= 1
+            raise Refused(503, _STOPPING, retry_after=5) from None
         try:
             await reply.accepted
         except BaseException:
@@ -249,6 +258,8 @@ class LocalEngine:
 
     def _send(self, order: Callable[[Batch], None]) -> None:
         with self._changed:
+            if self._over:
+                raise Stopped(_STOPPING)
             self._inbox.append(order)
             self._changed.notify()
 
@@ -272,6 +283,10 @@ class LocalEngine:
             if self._closing:
                 for job in [*batch.jobs(), *beside.jobs()]:
                     job.fail(Stopped(_STOPPING))
+                with self._changed:
+                    self._over, orders = True, self._inbox
+                for order in orders:
+                    order(batch)
                 return
             if batch.busy:
                 batch.turn()

@@ -124,8 +124,9 @@ def config_of(app: Any, drain_seconds: int) -> Any:
 
     from gradatim.serve.protocol import BoundedHeads
 
-    told = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": drain_seconds}
-    return uvicorn.Config(app, http=BoundedHeads, **told)
+    return uvicorn.Config(
+        app, http=BoundedHeads, log_config=None, access_log=False, timeout_graceful_shutdown=drain_seconds
+    )
 
 
 @contextmanager

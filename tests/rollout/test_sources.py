@@ -61,6 +61,16 @@ def test_one_source_alone_makes_nothing_grow() -> None:
     rows = rated(rollout, "honest", 1000, (0.5, 0.7)) + rated(rollout, "attacker", 900, (1.0, 0.0))
     rollout.observe(rows, 1.0)
     assert rollout.evidence()[0].finding == "pass"
+    (event,) = rollout.decide(1.0)
+    assert (event.kind, event.verdict) == ("pause", "inconclusive")
+    assert "without the ratings under attacker" in event.reason
+
+
+def test_where_the_others_leave_it_open_it_does_not_grow() -> None:
+    rollout = started()
+    rows = rated(rollout, "honest", 300, (0.67, 0.7)) + rated(rollout, "loud", 280, (1.0, 0.5))
+    rollout.observe(rows, 1.0)
+    assert rollout.evidence()[0].finding == "pass"
     assert rollout.decide(1.0) == []
 
 
@@ -108,7 +118,31 @@ def test_a_fall_that_one_source_hides_keeps_it_from_growing() -> None:
     assert [found.finding for found in rollout.evidence()[:2]] != ["pass", "fail"]
     (event,) = rollout.decide(1.0)
     assert (event.kind, event.verdict) == ("pause", "inconclusive")
-    assert "attacker hide" in event.reason
+    assert "without the ratings under attacker" in event.reason
+
+
+def test_floors_that_fall_by_the_word_of_different_sources_take_it_back() -> None:
+    rails = tuple(slice_floor(f"metadata.language={name}", 0.1) for name in ("de", "fr"))
+    rollout = Rollout.start(replace(SETTINGS, rails=rails), "old", "new", KEY, 0.0)[0]
+    for language, attacker in (("de", "one"), ("fr", "another")):
+        rows = rated(rollout, f"honest {language}", 400, (0.7, 0.7)) + rated(rollout, attacker, 350, (0.0, 1.0))
+        rollout.observe([replace(row, slices=(f"metadata.language={language}",)) for row in rows], 1.0)
+    rollout.observe(elsewhere(rollout), 1.0)
+    (event,) = rollout.decide(1.0)
+    assert event.kind == "rollback"
+    assert "language=de" in event.reason
+    assert "language=fr" in event.reason
+
+
+def test_a_fall_that_one_source_hides_is_told_before_the_watch_is_over() -> None:
+    rollout = started_with_a_floor()
+    rollout.promote("me", "looked at it", 1.0, full=True)
+    wave = rollout.wave
+    rows = rated(rollout, "honest", 6000, (0.3, 0.8)) + rated(rollout, "attacker", 5500, (1.0, 0.3))
+    rollout.observe([replace(row, wave=wave) for row in rows], 2.0)
+    (event,) = rollout.decide(2.0)
+    assert (event.kind, event.verdict) == ("pause", "inconclusive")
+    assert "without the ratings under attacker" in event.reason
 
 
 def test_a_slice_of_one_source_is_believed() -> None:

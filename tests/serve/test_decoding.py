@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from gradatim.model import sampling
 from gradatim.model.bank import AdapterBank
 from gradatim.model.sampling import Decoding, cache_bytes, sample
 from gradatim.recall import Minds
@@ -188,6 +189,46 @@ def test_questions_for_lessons_that_keep_coming_do_not_take_the_room_that_a_long
             break
     assert long.over
     assert long.text == table.alone(words(200, 0), tokens=4)
+
+
+def test_prompts_of_which_some_are_known_stay_below_the_most_too() -> None:
+    token, _ = cache_bytes(AdapterBank(new_base()))
+    table = Table(Room(cache=2048 * token))
+    opening = words(22, 7)
+    first = table.ask(opening, tokens=1)
+    while not first.over:
+        table.batch.turn()
+    prompts = [prompt for number in range(30) for prompt in (f"{opening} six", words(22, 1000 + number))]
+    heard = [table.ask(prompt, tokens=30) for prompt in prompts]
+    most = 0
+    while table.batch.busy:
+        table.batch.turn()
+        most = max(most, table.batch._rows.cache_bytes // token)
+    assert most <= table.batch.tokens
+    assert [one.text for one in heard] == [table.alone(prompt, tokens=30) for prompt in prompts]
+
+
+def test_who_can_not_be_begun_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table()
+    before = table.ask(words(200, 0), tokens=1)
+    while not before.over:
+        table.batch.turn()
+
+    def none_left(_: object) -> None:
+        raise torch.OutOfMemoryError("none left")
+
+    monkeypatch.setattr(sampling, "cache_of", none_left)
+    short, long = table.ask(words(200, 0)[:150]), table.ask(words(300, 0))
+    for _ in range(5):
+        table.batch.turn()
+    for one in (short, long):
+        assert isinstance(one.pieces[-1], torch.OutOfMemoryError)
+    assert not table.batch.busy
+    monkeypatch.undo()
+    again = table.ask(words(300, 0))
+    while not again.over:
+        table.batch.turn()
+    assert again.text == table.alone(words(300, 0))
 
 
 def test_what_could_never_have_room_is_refused_or_cut() -> None:

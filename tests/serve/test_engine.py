@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ from gradatim.recall import Studied, minds
 from gradatim.release.answering import Answerer
 from gradatim.serve.choosing import Choice
 from gradatim.serve.decoding import Batch
+from gradatim.serve.engine import LocalEngine, Stopped
 from gradatim.serve.settings import Settings
 from gradatim.types import StudyExample, TrainingPlan
 from gradatim.workspace import Workspace
@@ -289,3 +292,48 @@ def test_replies_under_way_end_when_the_server_is_told_to_stop(workspace: Worksp
         stopping.result()
     assert pieces[-1].choices[0].finish_reason == "length"
     assert [one.finish for one in workspace.records.traffic.interactions()] == ["length"]
+
+
+# ------------------------------------------------------------------ beginning and end
+
+
+class Panic(BaseException):
+    """What a library written in Rust raises when it panics is no Exception."""
+
+
+def test_a_base_that_can_not_be_loaded_is_told_whatever_was_raised(workspace: Workspace) -> None:
+    for raised in (RuntimeError("torn"), Panic("torn")):
+
+        def broken(error: BaseException = raised) -> Any:
+            raise error
+
+        engine = LocalEngine(broken, workspace.adapters)
+        with pytest.raises(RuntimeError, match="torn"):
+            asyncio.run(asyncio.wait_for(engine.start(), 20))
+        assert not engine.healthy
+        asyncio.run(asyncio.wait_for(engine.close(), 20))
+
+
+def test_an_engine_that_is_closed_while_it_loads_does_not_begin(workspace: Workspace) -> None:
+    go_on = threading.Event()
+
+    def slow() -> Any:
+        assert go_on.wait(20)
+        return new_base()
+
+    async def both() -> None:
+        engine = LocalEngine(slow, workspace.adapters)
+        starting = asyncio.create_task(engine.start())
+        await asyncio.sleep(0.05)
+        assert not engine.healthy
+        closing = asyncio.create_task(engine.close())
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        go_on.set()
+        with pytest.raises(Stopped):
+            await starting
+        await closing
+        with pytest.raises(Stopped):
+            await engine._order(lambda _: None)
+
+    asyncio.run(asyncio.wait_for(both(), 30))

@@ -151,7 +151,9 @@ def test_headers_that_never_end_are_not_kept(running: Running) -> None:
 
 def test_requests_in_a_row_on_one_connection_are_all_answered(running: Running) -> None:
     body = json.dumps(GOOD).encode() + b" " * 100_000
-    head = f"POST {PATHS[0]} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {CLIENT}\r\nContent-Type: application/json\r\n"
+    head = (
+        f"POST {PATHS[0]} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {CLIENT}\r\nContent-Type: application/json\r\n"
+    )
     whole = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     with connected(running) as raw:
         raw.sendall(whole + whole[:40])
