@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def run(options: Any) -> dict[str, Any]:
     return _told(rounds, busy, options, missing, stored)
 
 
-Round = tuple[list[float], int]  # seconds of each request that was answered, and how many failed
+Round = tuple[list[float], Counter[str]]  # seconds of each request that was answered, and how many failed in which way
 
 
 async def _rounds(
@@ -89,7 +90,7 @@ async def _rounds(
             busy[name] += _busy(started[name]) - before
     for client in clients.values():
         client.close()
-    return found, {name: seconds / sum(len(t) + f for t, f in found[name]) for name, seconds in busy.items()}
+    return found, {name: seconds / sum(len(t) + f.total() for t, f in found[name]) for name, seconds in busy.items()}
 
 
 def _busy(process: subprocess.Popen[bytes]) -> float:
@@ -103,11 +104,12 @@ def _told(
     rounds: dict[str, list[Round]], busy: dict[str, float], options: Any, missing: str | None, stored: int
 ) -> dict[str, Any]:
     rows: dict[str, dict[str, float]] = {}
+    how = {name: dict(sum((failed for _, failed in found), Counter())) for name, found in rounds.items()}
     for name, found in rounds.items():
         rows[name] = {
             "median": round(statistics.median(quantile(taken, 0.5) for taken, _ in found) * 1000, 3),
             "p99": round(statistics.median(quantile(taken, 0.99) for taken, _ in found) * 1000, 3),
-            "failed": sum(failed for _, failed in found),
+            "failed": sum(failed.total() for _, failed in found),
             "cpu": round(busy[name] * 1000, 3),
         }
     for row in rows.values():
@@ -132,6 +134,7 @@ def _told(
     return {
         "rate": options.rate,
         "rows": rows,
+        "failed_how": how,
         "written_down": stored,
         "litellm_missing": missing,
         "reached": ours["over_median"] <= 2 and ours["over_p99"] <= 10 and not ours["failed"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,29 +92,28 @@ async def _read(reader: asyncio.StreamReader) -> Answer:
     return answer
 
 
-async def at_a_rate(rate: float, seconds: float, ask: Callable[[int], Any]) -> tuple[list[float], int]:
+async def at_a_rate(rate: float, seconds: float, ask: Callable[[int], Any]) -> tuple[list[float], Counter[str]]:
     """Open-loop load: request n is due at n / rate and sent then, whatever became of the others.
 
-    Seconds from when each was due to its end, and how many failed: a server that stalls is charged for everybody who
-    came meanwhile (no coordinated omission).
+    Seconds from when each was due to its end, and how many failed in which way: a server that stalls is charged for
+    everybody who came meanwhile (no coordinated omission).
     """
     began = time.perf_counter() + 0.05
     taken: list[float] = []
-    failed = 0
+    failed: Counter[str] = Counter()
 
     async def one(number: int) -> None:
-        nonlocal failed
         due = began + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         try:
             answer: Answer = await ask(number)
-        except (OSError, asyncio.IncompleteReadError):
-            failed += 1
+        except (OSError, asyncio.IncompleteReadError) as error:
+            failed[type(error).__name__] += 1
             return
         if answer.status == 200:
             taken.append(time.perf_counter() - due)
         else:
-            failed += 1
+            failed[str(answer.status)] += 1
 
     await asyncio.gather(*(one(number) for number in range(round(rate * seconds))))
     return taken, failed

@@ -36,7 +36,7 @@ from gradatim.serve.rollouts import Rollouts
 from gradatim.serve.service import Asker, Exchange, Service
 from gradatim.serve.settings import Settings
 from gradatim.serve.streaming import EventStream, events, until_gone
-from gradatim.serve.telemetry import LOGGER
+from gradatim.serve.telemetry import LOGGER, Metrics
 from gradatim.serve.tokens import Tokens
 from gradatim.serve.unseen import keep_asking
 from gradatim.serve.watching import Watchman
@@ -104,11 +104,21 @@ def create_app(
         title="Gradatim", version=__version__, lifespan=life, docs_url=None, redoc_url=None, responses=_ERRORS
     )
     app.state.doorkeeper = doorkeeper
-    app.include_router(control_plane(service.workspace, rollouts))
     _handle_errors(app)
+    _add_replies(app, service, settings, tokens, rollouts)  # first: routes are tried in order
+    _add_models(app, service, settings)
+    _add_feedback(app, listener, metrics)
+    _add_operation(app, service, metrics)
+    app.include_router(control_plane(service.workspace, rollouts))
     if pages is not None:
         pages(app, doorkeeper)
+    limited = BodyLimits(
+        app, settings.limits.body_bytes, settings.limits.depth, settings.limits.body_seconds, _response
+    )
+    return Observed(limited, metrics)
 
+
+def _add_replies(app: FastAPI, service: Service, settings: Settings, tokens: Tokens, rollouts: Rollouts) -> None:
     async def complete(request: Request, body: ChatRequest | TextRequest, asked: Asked, caller: Caller) -> Response:
         if body.model != settings.model:
             raise Refused(
@@ -145,6 +155,8 @@ def create_app(
         """How a text goes on, whole or as a stream of events. The base answers: lessons are for questions."""
         return await complete(request, body, body.asked(settings), caller)
 
+
+def _add_models(app: FastAPI, service: Service, settings: Settings) -> None:
     @app.get("/v1/models", tags=["data plane"])
     async def models(_: ByClient) -> dict[str, Any]:
         """The one model that is served, and the release behind it."""
@@ -157,6 +169,8 @@ def create_app(
             raise Refused(404, f"There is no model {model[:100]!r} here.", code="model_not_found", param="model")
         return _model(service, settings)
 
+
+def _add_feedback(app: FastAPI, listener: Listener, metrics: Metrics) -> None:
     @app.post("/v1/feedback", tags=["data plane"])
     async def feedback(body: FeedbackRequest, caller: ByClient) -> dict[str, Any]:
         """A rating of a response or a session, a correction of a response, or both. Giving it again changes nothing."""
@@ -169,6 +183,8 @@ def create_app(
             metrics.held.inc()
         return {"rating_id": taken.rating, "correction_id": taken.correction, "known": taken.known}
 
+
+def _add_operation(app: FastAPI, service: Service, metrics: Metrics) -> None:
     @app.get("/healthz", tags=["operation"])
     async def health() -> dict[str, str]:
         """Whether the process answers."""
@@ -185,11 +201,6 @@ def create_app(
     async def metrics_page(_: ByAdmin) -> Response:
         """Prometheus' text format."""
         return Response(metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    limited = BodyLimits(
-        app, settings.limits.body_bytes, settings.limits.depth, settings.limits.body_seconds, _response
-    )
-    return Observed(limited, metrics)
 
 
 async def _whole(request: Request, exchange: Exchange, form: Form, headers: dict[str, str]) -> Response:

@@ -27,6 +27,11 @@ from gradatim.serve.upstream import UpstreamEngine
 from gradatim.workspace import Workspace
 
 UPSTREAM_VARIABLE = "GRADATIM_UPSTREAM_KEY"
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than a minute, after which the usual balancers close theirs.
+
+Where the server were the first to close, a request could meet a connection that is just being closed."""
+
 DRAIN_SECONDS = 30
 """How long the replies under way have when the server is told to stop."""
 
@@ -125,7 +130,13 @@ def config_of(app: Any, drain_seconds: int) -> Any:
     from gradatim.serve.protocol import BoundedHeads
 
     return uvicorn.Config(
-        app, http=BoundedHeads, log_config=None, access_log=False, timeout_graceful_shutdown=drain_seconds
+        app,
+        http=BoundedHeads,
+        loop="asyncio",  # uvloop was slower beside the threads that write and compute
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=drain_seconds,
     )
 
 
