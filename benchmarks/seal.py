@@ -1,7 +1,7 @@
 """SEAL in the lab worlds: what is learnt from a passage or a puzzle, by who wrote what is studied.
 
-    python benchmarks/seal.py [--only arms sequence augmented grids] [--people 8] [--seeds 5] [--rounds 2]
-                              [--outer 0] [--lessons 50] [--puzzles 8] [--doubt 1] [--pooled 8]
+    python benchmarks/seal.py [--only arms sequence augmented grids] [--people 6] [--seeds 5] [--rounds 2]
+                              [--outer 0] [--lessons 50] [--puzzles 6] [--doubt 1] [--pooled 8]
                               [--unguarded]
 
 `arms` are about people, on `benchmarks/lab/one-wording`; `augmented` are the same on `six-wordings`, a base that knows
@@ -25,9 +25,9 @@ these are replayed in every training, and further ones count in the reward, exce
 95 %, by bootstrap over people.
 
 For `sequence`, the trained writer writes about `--lessons` more people, who are learnt one after the other
-(`benchmarks/sequence.py`); `grids` is `benchmarks/grids.py` with one round less. The defaults are what two cores do in
-about twenty minutes; the tables in docs/papers/seal.md name the sizes they were made with. The last line is one JSON
-object.
+(`benchmarks/sequence.py`); `grids` is `benchmarks/grids.py` with one round less. The defaults are meant for twenty
+minutes of two cores that do nothing else; the tables in docs/papers/seal.md name the sizes they were made with. The
+last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -247,12 +247,12 @@ def show(found: Mapping[str, Scored], told: Mapping[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
-    parser.add_argument("--people", type=int, default=8)
+    parser.add_argument("--people", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--outer", type=int, default=0, help="the seed of the outer loop")
     parser.add_argument("--lessons", type=int, default=50, help="how many in a row")
-    parser.add_argument("--puzzles", type=int, default=8)
+    parser.add_argument("--puzzles", type=int, default=6)
     parser.add_argument("--doubt", type=float, default=1.0, help="nats; below 0: no line is dropped")
     parser.add_argument("--pooled", type=int, default=8, help="drafts that make an edit")
     parser.add_argument("--unguarded", action="store_true", help="no replay of what the base knew")
