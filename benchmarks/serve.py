@@ -8,6 +8,7 @@
 - swap: sixteen clients streaming while releases are promoted and rolled back fifty times
 - kill: `kill -9` of the server under load, twenty times
 - memory: long prompts at once against a cap on the memory of keys and values
+- hostile: ten thousand bodies that nobody means well
 
 Each part prints a table; the last line is one JSON object. Times depend on who else uses the machine: its load is in
 the object. Where two things are compared they take turns.
@@ -21,7 +22,7 @@ import os
 import sys
 from importlib import import_module
 
-PARTS = ("overhead", "decode", "swap", "kill", "memory")
+PARTS = ("overhead", "decode", "swap", "kill", "memory", "hostile")
 
 
 def main() -> None:

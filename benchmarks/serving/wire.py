@@ -42,7 +42,9 @@ class Client:
         self._key = f"authorization: Bearer {key}\r\n" if key else ""
 
     async def post(self, path: str, body: object, on_first: Callable[[], None] | None = None) -> Answer:
-        data = json.dumps(body).encode()
+        return await self.send(path, json.dumps(body).encode())
+
+    async def send(self, path: str, data: bytes) -> Answer:
         head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{self._key}content-type: application/json\r\n"
         return await self._ask(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
 

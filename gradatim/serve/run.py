@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,12 @@ KEEP_ALIVE_SECONDS = 75
 
 Where the server were the first to close, a request could meet a connection that is just being closed."""
 
+FEWER_KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "128"}
+"""Where a processor multiplies bf16, oneDNN compiles attention for each length that a reply comes to and keeps 1,024
+kernels, half a mebibyte each, and torch's bridge to it 1,024 of its own; a turn of the batch needs about ten.
+
+Both are read when they are first used."""
+
 DRAIN_SECONDS = 30
 """How long the replies under way have when the server is told to stop."""
 
@@ -51,6 +58,8 @@ def capacity(limits: Limits) -> Capacity:
 
 def local_engine(workspace: Workspace, limits: Limits) -> LocalEngine:
     """The bank of the workspace's base model, loaded when the server starts."""
+    for name, most in FEWER_KERNELS.items():
+        os.environ.setdefault(name, most)
     return LocalEngine(lambda: load_base(workspace.base["source"]), workspace.adapters, capacity(limits))
 
 
