@@ -52,6 +52,8 @@ class Client:
         return await self._ask(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{self._key}\r\n".encode())
 
     async def _ask(self, request: bytes) -> Answer:
+        while self._idle and self._idle[-1][0].at_eof():  # closed by the server meanwhile
+            self._idle.pop()[1].close()
         reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
         try:
             writer.write(request)
