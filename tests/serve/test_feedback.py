@@ -117,7 +117,7 @@ def forged(token: str) -> list[str]:
     return [
         f"{response}.{expiry}.{other}",
         f"{response}.{int(expiry) + 1}.{mark}",
-        f"{response[:-1]}0.{expiry}.{mark}",
+        f"{response[:-1]}{'1' if response.endswith('0') else '0'}.{expiry}.{mark}",
         f"{response}.{expiry}.{mark[:-1]}",
         f"{response}.{expiry}.",
         f"{token}\n",
