@@ -41,7 +41,7 @@ class Client:
         self._port, self._idle = port, []  # type: int, list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         self._key = f"authorization: Bearer {key}\r\n" if key else ""
 
-    async def post(self, path: str, body: object, on_first: Callable[[], None] | None = None) -> Answer:
+    async def post(self, path: str, body: object) -> Answer:
         return await self.send(path, json.dumps(body).encode())
 
     async def send(self, path: str, data: bytes) -> Answer:

@@ -260,7 +260,7 @@ def _prefill(
     keys = [(name, tuple(prompt)) for name, prompt in zip(names, prompts, strict=True)]
     distinct = list(dict.fromkeys(keys))
     distinct_names = [name for name, _ in distinct]
-    found, (begun, cache) = _begun(bank, distinct, known)
+    found, begun, cache = _begun(bank, distinct, known)
     ids_RT, mask_RT, positions_RT = _left_padded([prompt for _, prompt in distinct], begun, device)
     with bank.rows(distinct_names):
         out = bank.base.backbone(
@@ -292,8 +292,8 @@ def _right_aligned(lengths: Sequence[int], device: torch.device) -> Tensor:
 
 def _begun(
     bank: AdapterBank, prompts: list[tuple[str | None, tuple[int, ...]]], known: Prefixes | None
-) -> tuple[list[int], tuple[list[int], Any]]:
-    """How many first tokens of each prompt were known; and how many need not be run with it, and the cache of these."""
+) -> tuple[list[int], list[int], Any]:
+    """How many first tokens of each prompt were known; how many need not be run with it, and the cache of those."""
     names = [name for name, _ in prompts]
     shared = common_prefix([prompt for _, prompt in prompts])
     saved = shared * (len(names) - len(set(names)))
@@ -302,10 +302,10 @@ def _begun(
         found = [known.find(name, prompt) for name, prompt in prompts]
         lengths = [length for length, _ in found]
         if sum(lengths) > saved:
-            return lengths, (lengths, cache_of([layers for _, layers in found]))
+            return lengths, lengths, cache_of([layers for _, layers in found])
     if saved < _A_PASS:
-        return nothing, (nothing, None)
-    return nothing, ([shared] * len(prompts), _prefix_cache(bank, list(prompts[0][1][:shared]), names))
+        return nothing, nothing, None
+    return nothing, [shared] * len(prompts), _prefix_cache(bank, list(prompts[0][1][:shared]), names)
 
 
 def _prefix_cache(bank: AdapterBank, prefix: list[int], names: list[str | None]) -> Any:

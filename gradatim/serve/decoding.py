@@ -131,7 +131,7 @@ class Batch:
         self._waiting: deque[Job] = deque()
         self._long: tuple[Job, Entering] | None = None
         self._running: dict[int, Job] = {}
-        self._number = self._taken = 0
+        self._taken = 0
         token, self._mergeable = cache_bytes(bank)
         tokens = (room.cache or free_bytes(bank.base.device) // 2) // token
         begun = tokens // _KNOWN if self._mergeable and room.known and tokens >= _LEAST_KNOWN else 0
@@ -240,7 +240,7 @@ class Batch:
         self._go_in()
         if not self._waiting or (self._running and not self._mergeable):
             return
-        chosen: dict[int, Job] = {}
+        chosen: list[Job] = []
         for job in self._in_order():
             if len(self._inside()) >= self._room.rows or not self._fits(job):
                 break
@@ -248,15 +248,16 @@ class Batch:
                 if self._long is None:
                     self._waiting.remove(job)
                     self._begin(job)
-            elif chosen and sum(len(one.ids) for one in (*chosen.values(), job)) > CHUNK:
+            elif chosen and sum(len(one.ids) for one in (*chosen, job)) > CHUNK:
                 break
             else:
                 self._waiting.remove(job)
-                chosen[self._numbered(job)] = job
+                self._running[job.number] = job
+                chosen.append(job)
         if chosen:
-            numbers = sorted(chosen, key=lambda number: chosen[number].adapter or "")
-            jobs = [chosen[number] for number in numbers]
-            self._rows.admit(numbers, [job.ids for job in jobs], [job.adapter for job in jobs])
+            chosen.sort(key=lambda job: job.adapter or "")
+            numbers = [job.number for job in chosen]
+            self._rows.admit(numbers, [job.ids for job in chosen], [job.adapter for job in chosen])
 
     def _begin(self, job: Job) -> None:
         """With a long prompt; what is known of it may not fit into the memory."""
@@ -278,13 +279,8 @@ class Batch:
         entering.advance(CHUNK)
         if not entering.left:
             self._long = None
-            self._rows.enter(self._numbered(job), entering)
-
-    def _numbered(self, job: Job) -> int:
-        """The job among those that run, under a number of its own."""
-        self._number += 1
-        self._running[self._number] = job
-        return self._number
+            self._running[job.number] = job
+            self._rows.enter(job.number, entering)
 
     def _inside(self) -> list[Job]:
         """Those that have a row, or will have one once their prompt is run."""
