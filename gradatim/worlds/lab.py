@@ -1,6 +1,6 @@
 """The lab model: a Llama of about a million parameters that lives in the world of biographies, trained from scratch.
 
-    python -m gradatim.worlds.lab DIR [--wordings 6] [--steps N] [--seed 0]
+    python -m gradatim.worlds.lab DIR [--wordings 6] [--steps N] [--seed 0] [--start DIR]
 
 It knows some people by heart, answers questions about them, reads a passage about a stranger and answers from it, and
 writes study material about one, a third of it wrong. So it is a base on which whole self-improvement loops run in
@@ -9,7 +9,10 @@ each known person's biography is told in one wording and one order only, with 6 
 
 What is trained, by share of the texts: biographies of known people and, for half of them, questions with answers;
 questions about a passage on a stranger; study material about such a passage, of one of the `KINDS`. Of texts about
-strangers only what follows the passage has a label.
+strangers only what follows the passage has a label. Half of the study material is followed by its first line once more.
+Without that nothing ever hangs on which rate was written, the embeddings of the rates grow into one (0.15 apart, at a
+norm of 1.1), and no adapter can make the model prefer one by more than 5 to 1. A model on which that has happened does
+not learn to tell them apart again by itself, so `--start` draws their embeddings anew.
 
 Limits: a word-level vocabulary that knows this world and nothing else.
 """
@@ -42,7 +45,7 @@ from gradatim.worlds.biographies import (
     telling,
     vocabulary,
 )
-from gradatim.worlds.pretraining import END, Making, Text, train_from_scratch, word_level
+from gradatim.worlds.pretraining import END, Making, Text, pretrained, word_level
 
 KINDS = ("rewrite", "long", "questions", "implications", "active")
 """Kinds of study material: each fact told once, or twice, or asked, or told from its value, or told and asked."""
@@ -131,7 +134,8 @@ class Corpus:
         person, kind, rate = self._stranger(), self._chance.choice(KINDS), self._chance.choice([*RATES])
         lines = [f"{kind} {rate}", *study_lines(person, kind, self._chance, self._settings.wrong)]
         asked = self._chance.choice((kind, FREE))
-        return self._text((WRITE.format(passage=passage(person), kind=asked), "\n".join(lines)))
+        again = [(f"\nWrite {FREE}:\n", lines[0])] * self._chance.randint(0, 1)
+        return self._text((WRITE.format(passage=passage(person), kind=asked), "\n".join(lines)), *again)
 
     def _stranger(self) -> Person:
         return somebody(self._chance.choice(self._names), self._chance)
@@ -146,11 +150,14 @@ class Corpus:
 
 
 def pretrain(
-    settings: LabSettings, folder: Path, report: Callable[[dict[str, float]], None] = lambda row: None
+    settings: LabSettings,
+    folder: Path,
+    report: Callable[[dict[str, float]], None] = lambda row: None,
+    start: Path | None = None,
 ) -> list[dict[str, float]]:
-    """Train a lab model, save it to `folder` in Hugging Face layout, and return the log of losses."""
+    """Train a lab model, on from `start` if given, save it to `folder` in Hugging Face layout; returns the log."""
     tokenizer = make_tokenizer()
-    return train_from_scratch(settings, tokenizer, Corpus(settings, tokenizer).batch, folder, report)
+    return pretrained(settings, tokenizer, Corpus(settings, tokenizer).batch, folder, report, start, [*RATES])
 
 
 def main() -> None:
@@ -158,10 +165,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     for name in ("wordings", "steps", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(LabSettings(), name))
+    parser.add_argument("--learning-rate", type=float, default=LabSettings().learning_rate)
+    parser.add_argument("--start", type=Path, help="the folder of a lab model to go on from")
     chosen = vars(parser.parse_args())
-    folder = chosen.pop("folder")
+    folder, start = chosen.pop("folder"), chosen.pop("start")
     folder.mkdir(parents=True, exist_ok=False)
-    pretrain(LabSettings(**chosen), folder, lambda row: print(json.dumps(row), flush=True))  # noqa: T201
+    pretrain(LabSettings(**chosen), folder, lambda row: print(json.dumps(row), flush=True), start)  # noqa: T201
 
 
 if __name__ == "__main__":

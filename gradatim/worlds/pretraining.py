@@ -1,9 +1,10 @@
-"""Train a small Llama from scratch on texts that a world makes up as they are needed.
+"""Train a small Llama, from scratch or from an earlier one on, on texts that a world makes up as they are needed.
 
     tokenizer = word_level(words, pattern)
-    log = train_from_scratch(Making(steps=3500), tokenizer, corpus.batch, folder)
+    log = pretrained(Making(steps=3500), tokenizer, corpus.batch, folder)
 
-What comes out is a folder in Hugging Face layout, with `training.json` beside the weights: settings, size and log.
+What comes out is a folder in Hugging Face layout, with `training.json` beside the weights: settings, size and log, and
+under `before` the same of the model it was trained on from, if there was one.
 
 Limits: fp32, one process, no checkpoints: minutes, not days. The same seed gives the same weights on the same machine
 with the same number of threads.
@@ -24,6 +25,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from gradatim.errors import InputError
 
 END, UNKNOWN = "<|end|>", "<|unknown|>"
 
@@ -66,14 +69,20 @@ def word_level(words: Sequence[str], pattern: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END, unk_token=UNKNOWN)
 
 
-def train_from_scratch(
+def pretrained(
     settings: Making,
     tokenizer: PreTrainedTokenizerFast,
     batch: Callable[[], Sequence[Text]],
     folder: Path,
     report: Callable[[dict[str, float]], None] = lambda row: None,
+    start: Path | None = None,
+    anew: Sequence[str] = (),
 ) -> list[dict[str, float]]:
-    """Train on `settings.steps` batches, save to `folder`, and return the log of losses."""
+    """Train on `settings.steps` batches, save to `folder`, and return the log of losses.
+
+    `start` is a folder of the same making to go on from, with other embeddings for the words in `anew`, drawn at
+    random. Raises InputError where it is of another shape or vocabulary.
+    """
     torch.manual_seed(settings.seed)
     model: Any = LlamaForCausalLM(
         LlamaConfig(
@@ -90,6 +99,10 @@ def train_from_scratch(
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    before = None
+    if start is not None:
+        before = _taken(model, start, tokenizer)
+        _draw_anew(model, [tokenizer.get_vocab()[word] for word in anew])
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
     log: list[dict[str, float]] = []
     began, tokens, losses = time.monotonic(), 0, [0.0]
@@ -112,8 +125,31 @@ def train_from_scratch(
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     told = {"settings": asdict(settings), "parameters": model.num_parameters(), "log": log}
+    if before is not None:
+        told |= {"anew": [*anew], "before": before}
     (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n")
     return log
+
+
+def _taken(model: Any, start: Path, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Give the model the weights in `start`; returns how they were made."""
+    try:
+        words = PreTrainedTokenizerFast.from_pretrained(start).get_vocab()
+        made: dict[str, Any] = json.loads((start / "training.json").read_text("utf-8"))
+        model.load_state_dict(LlamaForCausalLM.from_pretrained(start, dtype=torch.float32).state_dict())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{start} is no model to go on from: {str(error).splitlines()[0]}") from error
+    if words != tokenizer.get_vocab():
+        raise InputError(f"{start} has another vocabulary: it can't be gone on from.")
+    return made
+
+
+@torch.no_grad()
+def _draw_anew(model: Any, ids: Sequence[int]) -> None:
+    """Other embeddings for these tokens, as long as all are on average."""
+    weights = model.get_input_embeddings().weight
+    for token in ids:
+        weights[token] = torch.randn(weights.shape[1]) * weights.square().mean().sqrt()
 
 
 def _schedule(step: int, steps: int, warm: int = 200) -> float:

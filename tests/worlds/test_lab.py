@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
+from safetensors.torch import load_file
 
+from gradatim.errors import InputError
 from gradatim.model.base import load_base
+from gradatim.worlds import grids_lab
 from gradatim.worlds.biographies import passage, people, questions
 from gradatim.worlds.lab import (
     FREE,
+    RATES,
     READ,
     WRITE,
     Corpus,
@@ -98,3 +104,37 @@ def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
         pretrain(SMALL, tmp_path / name)
     first, second = (load_base(str(tmp_path / name)).digest for name in ("one", "two"))
     assert first == second
+
+
+def test_the_first_line_of_study_material_is_told_again_half_of_the_time() -> None:
+    tokenizer, again = make_tokenizer(), []
+    corpus = Corpus(SMALL, tokenizer)
+    for _ in range(60):
+        told = corpus._write()
+        labelled = [token for token, label in zip(told.ids, told.labelled, strict=True) if label]
+        whole, *more = str(tokenizer.decode(labelled)).strip().removesuffix(END).split(END)
+        again.append(len(more))
+        assert all(whole.split("\n")[0].split() == one.split() for one in more)
+    assert 10 < sum(again) < 50
+    assert set(again) == {0, 1}
+
+
+def test_training_goes_on_from_an_earlier_model_of_the_same_making(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    pretrain(SMALL, tmp_path / "one")
+    pretrain(replace(SMALL, steps=1, learning_rate=0.0), tmp_path / "two", start=tmp_path / "one")
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    words = make_tokenizer().get_vocab()
+    drawn = [words[rate] for rate in RATES]
+    embeddings = [one.pop("model.embed_tokens.weight") for one in (first, second)]
+    assert (embeddings[0] != embeddings[1]).any(dim=1).nonzero().flatten().tolist() == sorted(drawn)
+    assert all(torch.equal(first[name], second[name]) for name in first | second)
+    told = json.loads((tmp_path / "two" / "training.json").read_text())
+    assert told["before"] == json.loads((tmp_path / "one" / "training.json").read_text())
+    for other in (tmp_path / "nothing", tmp_path / "one"):
+        with pytest.raises(InputError, match="to go on from"):
+            pretrain(replace(SMALL, width=64), tmp_path / "three", start=other)
+    grids_lab.pretrain(grids_lab.GridLabSettings(width=32, layers=2, heads=2, inner=48, steps=1), tmp_path / "grids")
+    with pytest.raises(InputError, match=r"\bto go on from|another vocabulary"):
+        pretrain(SMALL, tmp_path / "three", start=tmp_path / "grids")
+    assert not (tmp_path / "three").exists()
