@@ -11,7 +11,7 @@ each seed and is asked its question:
 - in context: nothing is trained
 - random edits: settings drawn at random, all equally likely
 - untrained edits: settings that the base writes
-- best setting: one for all puzzles, put together from what did best on average in the first round; no writer
+- best setting: one for all puzzles, which after the first round is expected to do best; no writer
 - oracle again: the hand-made settings, from other seeds than chose the puzzles
 - after rl: settings by the writer after `--rounds` rounds on other puzzles
 
@@ -23,14 +23,13 @@ github.com/fchollet/ARC-AGI. The last line is one JSON object.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import random
-import statistics
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,11 @@ from gradatim.learn.inner import Trial, try_each
 from gradatim.model.bank import AdapterBank
 from gradatim.model.base import load_base
 from gradatim.model.scoring import grade
-from gradatim.recipes.few_shot import LONGEST, SETTINGS, GridDialect
+from gradatim.recipes.few_shot import KIND, LONGEST, SETTINGS, GridDialect
+from gradatim.recipes.forecast import forecast
 from gradatim.recipes.rewards import Edit, Rewarded
 from gradatim.recipes.seal import SelfEdits, Task
-from gradatim.worlds.grid_edits import GridEdit
+from gradatim.worlds.grid_edits import EPOCHS, RATES, GridEdit
 from gradatim.worlds.grids import NOVEL, Family, Puzzle, invented, load
 
 MODEL = Path(__file__).with_name("lab") / "grids"
@@ -53,8 +53,8 @@ ORACLE = GridEdit(basic=True, learning_rate=0.003, epochs=4)
 """Made by hand, the best of seven tried on 48 puzzles that are not among these."""
 CHOOSING = (1, 2, 3)
 """Seeds by all of which the hand-made settings must solve a puzzle for it to be taken."""
-SEEN = 5
-"""How often a value must have been tried to be called the best."""
+NO_PUZZLE = -1
+"""The number of a puzzle of which nothing was tried."""
 CANDIDATES = 48
 """How many puzzles are tried at a time until enough are found."""
 
@@ -107,6 +107,18 @@ class Grids:
         bare = iter(self.in_context([task for edit, task, _ in jobs if edit is None]))
         return [next(bare if edit is None else found) for edit, _, _ in jobs]
 
+    def best_setting(self, tried: Sequence[Rewarded]) -> GridEdit:
+        """Of all settings the one that is expected to do best for any puzzle."""
+        every = [
+            GridEdit(basic, size, chain, repeat, all_tokens, rate, epochs)
+            for basic, size, chain, repeat, all_tokens in itertools.product((False, True), repeat=5)
+            for rate in RATES
+            for epochs in EPOCHS
+        ]
+        asked = [(Edit(one.text(), KIND, (), one.learning_rate), NO_PUZZLE) for one in every]
+        expected = forecast(tried, asked, self.dialect.traits)[len(tried) :]
+        return max(zip(every, expected, strict=True), key=lambda one: one[1].shrunk)[0]
+
     def written(self, tasks: Sequence[Task[Puzzle]], each: int) -> list[tuple[Edit | None, Task[Puzzle], int]]:
         """Jobs by the writer as it is, `each` for every task; without an edit where it can't be read."""
         drafts = self.loop.write(tasks, each, seed=7)
@@ -115,19 +127,6 @@ class Grids:
             for edits, task in zip(drafts, tasks, strict=True)
             for number in range(each)
         ]
-
-
-def best_setting(tried: Sequence[Rewarded]) -> GridEdit:
-    """Of each field the value whose edits did best on average, beside the others of their puzzles."""
-    centre = {
-        task: statistics.mean(one.shrunk for one in tried if one.task == task) for task in {t.task for t in tried}
-    }
-    worth: dict[str, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for one in tried:
-        for name, value in asdict(GridEdit.read(one.edit.text) or GridEdit()).items():
-            worth[name][value].append(one.shrunk - centre[one.task])
-    often = {name: {value: gains for value, gains in of.items() if len(gains) >= SEEN} for name, of in worth.items()}
-    return GridEdit(**{name: max(of, key=lambda value: statistics.mean(of[value])) for name, of in often.items() if of})
 
 
 def row(solved: Sequence[float], each: int) -> dict[str, float | int]:
@@ -151,17 +150,13 @@ def run(folder: Path, count: int, seeds: int, rounds: int, outer: int = 0, arc: 
         print(f"{name:20} {arms[name]}  {time.monotonic() - began:.0f} s", flush=True)
 
     tell("in context", [(None, task, 0) for task in tests], 1)
-    tell("random edits", [world.job(t.passage, GridEdit.drawn(chance), 9000 + n) for t in tests for n in numbers])
-    tell("untrained edits", world.written(tests, seeds))
-    tell("oracle again", [world.job(task.passage, ORACLE, 9000 + n) for task in tests for n in numbers])
-    log = []
+    untrained, log = world.written(tests, seeds), list[dict[str, Any]]()
     for number in range(rounds):
         at = time.monotonic()
         report = world.loop.round(world.train, number)
         kept = [GridEdit.read(one.edit.text) for one in report.kept]
         if number == 0:
-            setting = best_setting(report.tried)
-            tell("best setting", [world.job(task.passage, setting, 9000 + n) for task in tests for n in numbers])
+            setting = world.best_setting(report.tried)
         log.append({
             "round": number, "trials": report.trials, "reliability": round(report.reliability, 2),
             "rates": dict(Counter(f"{one.learning_rate:g}" for one in kept if one).most_common()),
@@ -169,9 +164,13 @@ def run(folder: Path, count: int, seeds: int, rounds: int, outer: int = 0, arc: 
             "basic": sum(one.basic for one in kept if one), "all tokens": sum(one.all_tokens for one in kept if one),
             "seconds": round(time.monotonic() - at),
         })  # fmt: skip
-        print(log[-1])
+        print(log[-1], flush=True)
         name = "after rl" if number == rounds - 1 else f"after round {number + 1}"
         tell(name, world.written(tests, seeds))
+    tell("untrained edits", untrained)
+    tell("random edits", [world.job(t.passage, GridEdit.drawn(chance), 9000 + n) for t in tests for n in numbers])
+    tell("best setting", [world.job(task.passage, setting, 9000 + n) for task in tests for n in numbers])
+    tell("oracle again", [world.job(task.passage, ORACLE, 9000 + n) for task in tests for n in numbers])
     found: dict[str, Any] = {"arms": arms, "puzzles": dict(world.counts), "rounds": log}
     if arc is not None:
         found["arc"] = on_arc(world, arc, seeds)

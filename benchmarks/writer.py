@@ -28,6 +28,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ HANDBOOKS = Path(__file__).with_name("handbooks")
 TRAIN = "copper_kite harrowfen lindqvist marrowby osprey_reach quillbrook saltmere tallow_lane".split()
 TEST = "brindlecote juniper_weir kept/nightjar kept/ullenbeck vantry verrin_loam".split()
 REPLAYED = 96
+POOLED = 5
+"""Drafts of the base, one of each kind, that make one edit of those to choose among."""
 
 Book = list[Task[Told]]
 Job = list[tuple[Edit, Task[Told]]]
@@ -90,7 +93,9 @@ class Bench:
             Pair(tuple(chat.prompt(one.prompt)), tuple(chat.target(one.prompt, one.target)))
             for one in base_replies(self.bank, chosen)
         ]
-        self.loop = SelfEdits(self.bank, self.dialect, SETTINGS, outer, replay)
+        single = replace(SETTINGS, edit_tokens=320)
+        self.loop = SelfEdits(self.bank, self.dialect, replace(single, pooled=POOLED, drafts=4), outer, replay)
+        self.single = SelfEdits(self.bank, self.dialect, single, outer, replay)
         self.train = [task for name in TRAIN for task in book(self.dialect, name)]
         self.test = [book(self.dialect, name) for name in TEST]
         self.suite = skill_suite()
@@ -119,11 +124,14 @@ class Bench:
         has = [is_right(question, reply.text) for question, reply in zip(self.suite, replies, strict=True)]
         return statistics.mean(float(new) for old, new in zip(had, has, strict=True) if old)
 
-    def written(self, seeds: int, shift: int = 0) -> list[tuple[Job, int]]:
+    def written(self, seeds: int, shift: int = 0, *, pooled: bool = False) -> list[tuple[Job, int]]:
         """For each handbook and seed one edit for each passage, of the passage `shift` places on."""
         jobs = []
         for tasks in self.test:
-            drafts = self.loop.write(tasks, max(seeds, len(SETTINGS.kinds)), seed=7)
+            if pooled:
+                drafts = self.loop.write(tasks, seeds, seed=7)
+            else:
+                drafts = self.single.write(tasks, max(seeds, len(SETTINGS.kinds)), seed=7)
             for number in range(seeds):
                 job, chance = [], random.Random(number)  # all kinds alike, whatever could be read
                 for place, task in enumerate(tasks):
@@ -175,6 +183,7 @@ def main() -> None:
         [([(bench.dialect.plain(t.passage), t) for t in tasks], 9000 + n) for tasks in bench.test for n in numbers],
     )
     tell("untrained edits", bench.written(chosen.seeds))
+    tell("untrained, pooled", bench.written(chosen.seeds, pooled=True))
     tell("random edits", bench.written(chosen.seeds, shift=1))
     done = bench.loop.resume(chosen.save) if chosen.save else 0
     log = []
@@ -196,6 +205,7 @@ def main() -> None:
             tell(f"after round {number + 1}", bench.written(chosen.seeds))
     if chosen.rounds:
         tell("after rl", bench.written(chosen.seeds))
+        tell("after rl, pooled", bench.written(chosen.seeds, pooled=True))
     print(json.dumps({"arms": arms, "rounds": log, "seconds": round(time.monotonic() - began)}))
 
 

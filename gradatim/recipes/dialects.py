@@ -26,12 +26,17 @@ class LabDialect:
         self._chat, self._end, self._plain_rate = chat, min(chat.end_tokens), plain_rate
 
     stop: tuple[int, ...] = ()
+    between = "\n"
 
     def prompt(self, passage: str, kind: str) -> list[int]:
         """Raises ValueError for a kind that the model has never heard of."""
         if kind not in (FREE, *KINDS):
             raise ValueError(f"the lab model writes {', '.join((FREE, *KINDS))}, not {kind}.")
         return self._chat.raw(WRITE.format(passage=passage, kind=kind))
+
+    def traits(self, edit: Edit) -> tuple[str, ...]:
+        """The kind and the rate."""
+        return (edit.kind, f"{edit.learning_rate:g}")
 
     def read(self, passage: str, text: str, kind: str) -> Edit | None:
         heading, *lines = [_SPACED.sub(r"\1", line).strip() for line in text.splitlines() if line.strip()] or [""]

@@ -17,6 +17,7 @@ examples don't fit into `LONGEST` tokens are studied as far as they do.
 from __future__ import annotations
 
 import random
+from dataclasses import astuple
 from functools import lru_cache
 
 from gradatim.learn.inner import InnerPlan
@@ -34,11 +35,12 @@ LONGEST = 512
 
 SETTINGS = Settings(
     kinds=(KIND,),
-    drafts=12,
-    tried=12,  # nothing tells a good setting before it has been tried
+    drafts=64,
+    tried=8,
     seeds=1,
-    finalists=3,
+    finalists=2,
     final_seeds=2,
+    foreseen=True,
     max_tokens=70,
     inner=InnerPlan(rank=16, alpha=32.0, step_positions=280, at_once=48),
 )
@@ -49,6 +51,7 @@ class GridDialect:
     """Puzzles and self-edits as the lab model of `worlds/grids_lab.py` reads and writes them."""
 
     stop: tuple[int, ...] = ()
+    between = "\n"
 
     def __init__(self, chat: ChatFormat) -> None:
         self._end = min(chat.end_tokens)
@@ -56,6 +59,10 @@ class GridDialect:
 
     def prompt(self, passage: Puzzle, kind: str = KIND) -> list[int]:
         return [*self._examples(passage.train), *self._raw(EDIT)]
+
+    def traits(self, edit: Edit) -> tuple[str, ...]:
+        """Every setting."""
+        return tuple(map(str, astuple(GridEdit.read(edit.text) or GridEdit())))
 
     def read(self, passage: Puzzle, text: str, kind: str = KIND) -> Edit | None:
         edit = GridEdit.read(text)

@@ -27,7 +27,18 @@ from gradatim.model.chat import ChatFormat
 from gradatim.model.packing import Pair
 from gradatim.recipes.rewards import Edit
 from gradatim.recipes.seal import Settings
-from gradatim.writing.studying import FREE, KINDS, MAX_TOKENS, TEMPERATURE, TOP_P, ends, joined, prompts_in, request
+from gradatim.writing.studying import (
+    BETWEEN,
+    FREE,
+    KINDS,
+    MAX_TOKENS,
+    TEMPERATURE,
+    TOP_P,
+    ends,
+    joined,
+    prompts_in,
+    request,
+)
 
 RATE = 2e-3
 OPENING = 7  # tokens
@@ -61,6 +72,8 @@ class Told:
 class PassageDialect:
     """Edits as lists of prompts, written after worked examples."""
 
+    between = BETWEEN
+
     def __init__(self, chat: ChatFormat, learning_rate: float = RATE, opening: int | None = OPENING) -> None:
         self._chat, self._rate, self._opening = chat, learning_rate, opening
         self.stop = ends(chat)
@@ -68,6 +81,10 @@ class PassageDialect:
     def prompt(self, passage: Told, kind: str) -> list[int]:
         """Raises ValueError for a kind without worked examples."""
         return self._chat.raw(request(passage.subject, passage.text, kind))
+
+    def traits(self, edit: Edit) -> tuple[str, ...]:
+        """The kind."""
+        return (edit.kind,)
 
     def read(self, passage: Told, text: str, kind: str) -> Edit | None:
         """What stands between bars is a prompt each; what stands there twice, or is the passage, counts no more."""

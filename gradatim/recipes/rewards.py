@@ -8,6 +8,7 @@ Limits: noise is that of the trainings' seeds; which questions are asked is take
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,14 +34,14 @@ class Rewarded:
 
     edit: Edit
     task: int
-    rewards: tuple[float, ...]
+    rewards: tuple[float, ...]  # none where it was not tried
     shrunk: float = 0.0
 
 
 def best(rewarded: Sequence[Rewarded], task: int, most: int) -> list[Rewarded]:
     """The task's edits with the highest shrunken means; the plain means decide where these are equal."""
     own = [one for one in rewarded if one.task == task]
-    return sorted(own, key=lambda one: (-one.shrunk, -statistics.mean(one.rewards)))[:most]
+    return sorted(own, key=lambda one: (-one.shrunk, -statistics.mean(one.rewards or (-math.inf,))))[:most]
 
 
 def shrunk(rewarded: Sequence[Rewarded]) -> tuple[list[Rewarded], float]:

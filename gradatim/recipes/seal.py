@@ -18,6 +18,9 @@ imitate them from the base on. What differs from the published protocol, and why
 - *Racing.* All drafts get a few seeds, only the better ones more, and means are shrunk towards the task's by how
   reliable they have shown themselves to be (`shrunk`, an analysis of variance).
 - *A proxy first.* Of many drafts only those go to training in which the base itself believes most, passage in view.
+- *Foresight.* Where edits are settings and not text (`foreseen`), what they have in common with edits of other tasks
+  says more than one noisy training: a Gaussian process over their traits (`recipes/forecast.py`) chooses the finalists
+  among all drafts, tried or not, and the kept among the finalists.
 - *Doubt.* Where `doubt` is set, a line goes that has a token the base, passage in view, finds so many nats less likely
   than its favourite in that place: sampling finds many wordings, and wrong values with them. A forward pass tells them
   apart where a training would have to. The writer imitates what is left.
@@ -56,6 +59,7 @@ from gradatim.model.chat import ChatFormat
 from gradatim.model.packing import Pair
 from gradatim.model.sampling import Decoding, sample
 from gradatim.model.scoring import Grade, doubts, grade
+from gradatim.recipes.forecast import forecast
 from gradatim.recipes.rewards import Edit, Rewarded, best, bundles, shrunk
 from gradatim.store.durable import fsync_folder, temporary_folder
 
@@ -96,8 +100,17 @@ class Dialect(Protocol[_Read]):
         """Token ids that end an edit besides the model's own end tokens."""
         ...
 
+    @property
+    def between(self) -> str:
+        """What stands between two lines of an edit."""
+        ...
+
     def prompt(self, passage: _Read, kind: str) -> list[int]:
         """Token ids after which the model writes an edit of that kind."""
+        ...
+
+    def traits(self, edit: Edit) -> tuple[str, ...]:
+        """What edits of different tasks can have in common, each in its place."""
         ...
 
     def read(self, passage: _Read, text: str, kind: str) -> Edit | None:
@@ -120,12 +133,14 @@ class Settings:
     seeds: int = 2  # trainings of each, at first
     finalists: int = 2  # which get as many again
     final_seeds: int = 4
+    foreseen: bool = False  # finalists come from all drafts, by what edits like them were worth
     doubt: float | None = None  # lines less sure than this many nats are dropped; None: whatever can be read stays
     pooled: int = 1  # drafts that make one edit
     harm: float = 5.0  # nats of reward for each nat that the answers of `guard` lose on average
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 160
+    edit_tokens: int | None = None  # of a pool, and of what a trained writer writes; None: as many as any draft
     inner: InnerPlan = field(default_factory=InnerPlan)
     writer_rank: int = 16
     writer_rate: float = 5e-3
@@ -174,9 +189,10 @@ class SelfEdits(Generic[Source]):
 
     def _drafts(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
         settings = self.settings
-        how = Decoding(settings.max_tokens, settings.temperature, settings.top_p, seed, self.dialect.stop, batch=96)
         kinds = self._kinds(each)
         writer = WRITER if WRITER in self.bank.adapters else None
+        most = settings.max_tokens if writer is None else settings.edit_tokens or settings.max_tokens
+        how = Decoding(most, settings.temperature, settings.top_p, seed, self.dialect.stop, batch=96)
         found: dict[tuple[int, int], Edit | None] = {}
         for kind in dict.fromkeys(kinds):  # apart, for what stands before a passage is run once for all of a kind
             asked = [(number, turn) for number in range(len(tasks)) for turn, own in enumerate(kinds) if own == kind]
@@ -190,14 +206,15 @@ class SelfEdits(Generic[Source]):
 
     def pools(self, task: Task[Source], drafts: Sequence[Edit]) -> list[Edit]:
         """Drafts put together, `pooled` at a time: the heading of the first, the lines of all, as far as they fit."""
-        chat, made = self.bank.base.chat, []
+        chat, between, made = self.bank.base.chat, self.dialect.between, []
+        most = self.settings.edit_tokens or self.settings.max_tokens
         for start in range(0, len(drafts), self.settings.pooled):
             group = drafts[start : start + self.settings.pooled]
-            lines = {line: None for one in group for line in one.text.split("\n")[bool(one.heading) :]}
+            lines = {line: None for one in group for line in one.text.split(between)[bool(one.heading) :]}
             text, first = group[0].heading, group[0]
             for line in lines:
-                longer = f"{text}\n{line}" if text else line
-                if len(chat.raw(longer)) > self.settings.max_tokens:
+                longer = f"{text}{between}{line}" if text else line
+                if len(chat.raw(longer)) > most:
                     break
                 text = longer
             edit = self.dialect.read(task.passage, text, first.kind)
@@ -211,11 +228,12 @@ class SelfEdits(Generic[Source]):
         edits of which nothing is left go.
         """
         chat, pairs, whose = self.bank.base.chat, list[Pair](), list[int]()
-        texts = [edit.text.split("\n") for edit in edits]
+        between = self.dialect.between
+        texts = [edit.text.split(between) for edit in edits]
         for number, (edit, lines) in enumerate(zip(edits, texts, strict=True)):
             asked = self.dialect.prompt(task.passage, edit.kind)
             for place in range(bool(edit.heading), len(lines)):
-                before = "".join(f"{line}\n" for line in lines[:place])
+                before = "".join(f"{line}{between}" for line in lines[:place])
                 pairs.append(Pair((*asked, *chat.raw(before)), tuple(chat.raw(lines[place]))))
                 whose.append(number)
         left: list[list[str]] = [[edit.heading] if edit.heading else [] for edit in edits]
@@ -224,7 +242,7 @@ class SelfEdits(Generic[Source]):
             if max(of_line) <= most:
                 left[number].append(line)
         found = [
-            self.dialect.read(task.passage, "\n".join(lines), edit.kind)
+            self.dialect.read(task.passage, between.join(lines), edit.kind)
             for edit, lines in zip(edits, left, strict=True)
         ]
         return [edit for edit in found if edit is not None]
@@ -233,6 +251,12 @@ class SelfEdits(Generic[Source]):
         trained = self.settings.trained_kind
         kinds = self.settings.kinds if trained is None or WRITER not in self.bank.adapters else (trained,)
         return [kinds[i % len(kinds)] for i in range(each)]
+
+    def _entered(self, task: Task[Source], edits: Sequence[Edit]) -> list[Edit]:
+        """Which of a task's drafts are trained on."""
+        if self.settings.foreseen:  # as various as they come, for the others are told by these
+            return [*{edit.text: edit for edit in edits}.values()][: self.settings.tried]
+        return self.believed(task, edits, self.settings.tried)
 
     def believed(self, task: Task[Source], edits: Sequence[Edit], most: int) -> list[Edit]:
         """The edits that the bare base finds likeliest after the passage, by the mean over their tokens."""
@@ -287,27 +311,34 @@ class SelfEdits(Generic[Source]):
         """
         settings, seed = self.settings, self.seed * 1000 + number * 100
         drafts = self.write(tasks, settings.drafts, seed)
-        entered = [
-            (edit, task)
-            for task, edits in enumerate(drafts)
-            for edit in self.believed(tasks[task], edits, settings.tried)
-        ]
+        entered = [(edit, task) for task, edits in enumerate(drafts) for edit in self._entered(tasks[task], edits)]
         if not any(tasks[task].selecting for _, task in entered):
             raise ModelError("Nothing that the model wrote can be read as study material: it needs another dialect.")
         first = self._heat(tasks, entered, range(seed, seed + settings.seeds))
         rewarded = [Rewarded(edit, task, rewards) for (edit, task), rewards in zip(entered, first, strict=True)]
         rewarded, reliability = shrunk(rewarded)
+        tried = tuple(rewarded)
+        if settings.foreseen:
+            had = {(task, edit.text) for edit, task in entered}
+            every = {(task, edit.text): (edit, task) for task, edits in enumerate(drafts) for edit in edits}
+            rewarded = forecast(rewarded, [one for key, one in every.items() if key not in had], self.dialect.traits)
         finalists = [one for task in range(len(tasks)) for one in best(rewarded, task, settings.finalists)]
         more = range(seed + settings.seeds, seed + settings.seeds + settings.final_seeds)
         again = self._heat(tasks, [(one.edit, one.task) for one in finalists], more, turn=settings.seeds)
-        finalists, _ = shrunk(
-            [Rewarded(one.edit, one.task, one.rewards + rewards) for one, rewards in zip(finalists, again, strict=True)]
-        )
+        finalists = [
+            Rewarded(one.edit, one.task, one.rewards + rewards) for one, rewards in zip(finalists, again, strict=True)
+        ]
+        if settings.foreseen:
+            among = {(one.task, one.edit.text) for one in finalists}
+            others = [one for one in tried if (one.task, one.edit.text) not in among]
+            finalists = forecast([*finalists, *others], [], self.dialect.traits)[: len(finalists)]
+        else:
+            finalists, _ = shrunk(finalists)
         judged = [number for number, task in enumerate(tasks) if task.selecting]  # others are only company
         kept = tuple(one for task in judged for one in best(finalists, task, 1))
         self.imitate([(tasks[one.task], one.edit) for one in kept], seed)
         trials = len(entered) * settings.seeds + len(finalists) * settings.final_seeds
-        return RoundReport(number, trials, reliability, kept, tuple(rewarded))
+        return RoundReport(number, trials, reliability, kept, tried)
 
     # ---------------------------------------------------------- kept on disk
 

@@ -18,7 +18,7 @@ from gradatim.model.chat import ChatFormat
 from gradatim.model.sampling import Decoding, sample
 
 _CASE = "Title: {subject}. Text: {text}\nStudy:"
-_BETWEEN = " | "
+BETWEEN = " | "
 
 _SHOWN = (
     ("Northgate Pool", "The pool is heated to 28 degrees from May to September."),
@@ -151,7 +151,7 @@ KINDS = tuple(_WRITTEN)
 FREE = "anything"
 """No heading and no worked examples: how a trained writer is asked."""
 
-MOST_PROMPTS = 10
+MOST_PROMPTS = 32
 
 MAX_TOKENS, TEMPERATURE, TOP_P = 90, 0.7, 0.9
 
@@ -193,13 +193,13 @@ def request(subject: str, text: str, kind: str) -> str:
 
 def joined(prompts: Sequence[str]) -> str:
     """Prompts as they are written down, in one line."""
-    return _BETWEEN.join(prompts)
+    return BETWEEN.join(prompts)
 
 
 def prompts_in(written: str, text: str) -> list[str]:
     """What stands between bars in the first line is a prompt each; copies, single words and the text itself are not."""
     line = (written.strip().splitlines() or [""])[0]
-    parts = dict.fromkeys(" ".join(part.split()) for part in line.split(_BETWEEN.strip()))
+    parts = dict.fromkeys(" ".join(part.split()) for part in line.split(BETWEEN.strip()))
     return [part for part in parts if len(part.split()) > 1 and part != text][:MOST_PROMPTS]
 
 

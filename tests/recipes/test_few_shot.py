@@ -138,6 +138,39 @@ def test_a_round_on_puzzles_leaves_a_writer(bank: AdapterBank, monkeypatch: pyte
     assert all(new > old for old, new in zip(before, after, strict=True))
 
 
+def test_what_was_tried_on_some_chooses_among_untried_edits_of_others(
+    bank: AdapterBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every puzzle tries two edits; slow ones are always better, and each puzzle has a slow one that it never tried."""
+    dialect, chance = GridDialect(bank.base.chat), random.Random(2)
+    tasks = [dialect.task(invented(chance, NOVEL)) for _ in range(4)]
+    settings = Settings(kinds=(KIND,), tried=2, seeds=1, finalists=1, final_seeds=2, foreseen=True)
+    loop = SelfEdits(bank, dialect, settings)
+    rates = [(0.03, 0.01, 0.0003), (0.03, 0.0003, 0.01), (0.01, 0.0003, 0.03), (0.03, 0.01, 0.0003)]
+    drafts = [
+        [dialect.edit(task.passage, GridEdit(learning_rate=rate)) for rate in (own[0], *own)]
+        for task, own in zip(tasks, rates, strict=True)
+    ]
+    monkeypatch.setattr(loop, "write", lambda *_: drafts)
+
+    def heat(_: object, entered: list[tuple[Edit, int]], seeds: range, turn: int = 0) -> list[tuple[float, ...]]:
+        return [tuple(-1000 * edit.learning_rate - seed / 100 for seed in seeds) for edit, _ in entered]
+
+    monkeypatch.setattr(loop, "_heat", heat)
+    report = loop.round(tasks, 0)
+    assert [one.edit.learning_rate for one in report.tried] == [rate for own in rates for rate in own[:2]]
+    assert {one.edit.learning_rate for one in report.kept} == {0.0003}
+    assert [len(one.rewards) for one in report.kept] == [2, 3, 3, 2]
+    assert report.trials == 4 * 2 + 4 * 2
+
+
+def test_traits_are_the_settings(bank: AdapterBank) -> None:
+    dialect = GridDialect(bank.base.chat)
+    edit = dialect.edit(PUZZLE, GridEdit(size=True, learning_rate=0.003, epochs=4))
+    assert isinstance(edit, Edit)
+    assert dialect.traits(edit) == ("False", "True", "False", "False", "False", "0.003", "4")
+
+
 def _written(dialect: GridDialect, report: object) -> list[Pair]:
     chat_ids = dialect._raw
     tried = report.kept  # type: ignore[attr-defined]
