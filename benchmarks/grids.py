@@ -1,6 +1,6 @@
 """SEAL's few-shot half on grids: puzzles solved after training on their examples, by who chose the settings.
 
-    python benchmarks/grids.py [--model DIR] [--puzzles 40] [--seeds 5] [--rounds 2] [--outer 0]
+    python benchmarks/grids.py [--model DIR] [--puzzles 40] [--seeds 5] [--rounds 1] [--outer 0]
                                [--arc FILE]
 
 Puzzles are of families that the lab model was never trained on. As published, only such are taken as the base fails
@@ -154,6 +154,7 @@ def run(folder: Path, count: int, seeds: int, rounds: int, outer: int = 0, arc: 
     tell("in context", [(None, task, 0) for task in tests], 1)
     real = [] if arc is None else fitting(world, arc)
     untrained, of_real, log = world.written(tests, seeds), world.written(real, 1), list[dict[str, Any]]()
+    setting = GridEdit()
     for number in range(rounds):
         at = time.monotonic()
         report = world.loop.round(world.train, number)
@@ -199,10 +200,12 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--puzzles", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--outer", type=int, default=0, help="the seed of the outer loop")
     parser.add_argument("--arc", type=Path, help="a file or folder of ARC tasks")
     chosen = parser.parse_args()
+    if chosen.rounds < 1:
+        parser.error("--rounds: without a round there is no writer to judge")
     logging.disable(logging.WARNING)
     print(json.dumps(run(chosen.model, chosen.puzzles, chosen.seeds, chosen.rounds, chosen.outer, chosen.arc)))
 

@@ -62,7 +62,10 @@ class GridDialect:
 
     def traits(self, edit: Edit) -> tuple[str, ...]:
         """Every setting."""
-        return tuple(map(str, astuple(GridEdit.read(edit.text) or GridEdit())))
+        told = GridEdit.read(edit.text)
+        if told is None:
+            raise ValueError(f"no settings: {edit.text}")
+        return tuple(map(str, astuple(told)))
 
     def read(self, passage: Puzzle, text: str, kind: str = KIND) -> Edit | None:
         edit = GridEdit.read(text)

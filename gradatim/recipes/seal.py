@@ -147,6 +147,10 @@ class Settings:
     writer_epochs: int = 8
     writer_batch: int = 8
 
+    def __post_init__(self) -> None:
+        if self.foreseen and not self.final_seeds:
+            raise ValueError("what is foreseen must be tried in the end: final_seeds can't be 0")
+
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
@@ -234,7 +238,9 @@ class SelfEdits(Generic[Source]):
             asked = self.dialect.prompt(task.passage, edit.kind)
             for place in range(bool(edit.heading), len(lines)):
                 before = "".join(f"{line}{between}" for line in lines[:place])
-                pairs.append(Pair((*asked, *chat.raw(before)), tuple(chat.raw(lines[place]))))
+                seen = before.rstrip(" ")  # a space belongs to the word after it
+                line = before[len(seen) :] + lines[place]
+                pairs.append(Pair((*asked, *chat.raw(seen)), tuple(chat.raw(line))))
                 whose.append(number)
         left: list[list[str]] = [[edit.heading] if edit.heading else [] for edit in edits]
         said = (line for edit, lines in zip(edits, texts, strict=True) for line in lines[bool(edit.heading) :])

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
+from gradatim.errors import InputError
 from gradatim.worlds.grid_edits import RATES, GridEdit
 from gradatim.worlds.grids import COLOURS, KNOWN, SHOWN, Example, asking, invented, written
 from gradatim.worlds.pretraining import END, Making, Text, pretrained, word_level
@@ -121,8 +122,12 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="the folder of a lab model to go on from")
     chosen = vars(parser.parse_args())
     folder, start = chosen.pop("folder"), chosen.pop("start")
-    folder.mkdir(parents=True, exist_ok=False)
-    pretrain(GridLabSettings(**chosen), folder, lambda row: print(json.dumps(row), flush=True), start)  # noqa: T201
+    if folder.exists():
+        parser.error(f"{folder} exists already: name a new folder")
+    try:
+        pretrain(GridLabSettings(**chosen), folder, lambda row: print(json.dumps(row), flush=True), start)  # noqa: T201
+    except InputError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
+from gradatim.errors import InputError
 from gradatim.worlds.biographies import (
     ASKINGS,
     ATTRIBUTES,
@@ -155,9 +156,24 @@ def pretrain(
     report: Callable[[dict[str, float]], None] = lambda row: None,
     start: Path | None = None,
 ) -> list[dict[str, float]]:
-    """Train a lab model, on from `start` if given, save it to `folder` in Hugging Face layout; returns the log."""
+    """Train a lab model, on from `start` if given, save it to `folder` in Hugging Face layout; returns the log.
+
+    Raises InputError where `start` can't be gone on from, or knows other people.
+    """
+    if start is not None:
+        _same_world(settings, start)
     tokenizer = make_tokenizer()
     return pretrained(settings, tokenizer, Corpus(settings, tokenizer).batch, folder, report, start, [*RATES])
+
+
+def _same_world(settings: LabSettings, start: Path) -> None:
+    try:
+        made = json.loads((start / "training.json").read_text("utf-8"))["settings"]
+        unlike = [name for name in ("seed", "known", "wordings") if made[name] != getattr(settings, name)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{start} is no lab model to go on from: it has no training.json that says how.") from error
+    if unlike:
+        raise InputError(f"{start} knows other people: it was made with another {', '.join(unlike)}.")
 
 
 def main() -> None:
@@ -169,8 +185,12 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="the folder of a lab model to go on from")
     chosen = vars(parser.parse_args())
     folder, start = chosen.pop("folder"), chosen.pop("start")
-    folder.mkdir(parents=True, exist_ok=False)
-    pretrain(LabSettings(**chosen), folder, lambda row: print(json.dumps(row), flush=True), start)  # noqa: T201
+    if folder.exists():
+        parser.error(f"{folder} exists already: name a new folder")
+    try:
+        pretrain(LabSettings(**chosen), folder, lambda row: print(json.dumps(row), flush=True), start)  # noqa: T201
+    except InputError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

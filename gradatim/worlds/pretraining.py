@@ -21,12 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from gradatim.errors import InputError
+
+_SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 
 END, UNKNOWN = "<|end|>", "<|unknown|>"
 
@@ -134,13 +137,15 @@ def pretrained(
 def _taken(model: Any, start: Path, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Give the model the weights in `start`; returns how they were made."""
     try:
-        words = PreTrainedTokenizerFast.from_pretrained(start).get_vocab()
+        words = PreTrainedTokenizerFast.from_pretrained(start, local_files_only=True).get_vocab()
         made: dict[str, Any] = json.loads((start / "training.json").read_text("utf-8"))
-        model.load_state_dict(LlamaForCausalLM.from_pretrained(start, dtype=torch.float32).state_dict())
-    except (OSError, ValueError, RuntimeError) as error:
+        earlier = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32, local_files_only=True)
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{start} is no model to go on from: {str(error).splitlines()[0]}") from error
-    if words != tokenizer.get_vocab():
-        raise InputError(f"{start} has another vocabulary: it can't be gone on from.")
+    unlike = [name for name in _SHAPE if getattr(earlier.config, name) != getattr(model.config, name)]
+    if words != tokenizer.get_vocab() or unlike:
+        raise InputError(f"{start} is no model to go on from: it differs in {', '.join(unlike) or 'its vocabulary'}.")
+    model.load_state_dict(earlier.state_dict())
     return made
 
 

@@ -65,7 +65,8 @@ def test_it_is_the_mean_given_the_rewards(monkeypatch: pytest.MonkeyPatch) -> No
     found = forecast(seen, asked, traits)
     rows = [(one.edit, one.task, reward) for one in seen for reward in one.rewards]
     worth = np.array([-np.log1p(-reward) for *_, reward in rows])
-    worth -= [np.mean([w for w, row in zip(worth, rows, strict=True) if row[1] == task]) for _, task, _ in rows]
+    worth -= worth.mean()
+    same = np.array([[a[1] == b[1] for b in rows] for a in rows])
 
     def covariance(one: tuple[Edit, int], other: tuple[Edit, int]) -> float:
         common = np.mean([a == b for a, b in zip(traits(one[0]), traits(other[0]), strict=True)]) ** 2
@@ -73,16 +74,56 @@ def test_it_is_the_mean_given_the_rewards(monkeypatch: pytest.MonkeyPatch) -> No
 
     points = [(one.edit, one.task) for one in seen] + asked
     of_rows = np.array([[covariance(a[:2], b[:2]) for b in rows] for a in rows]) + noise * np.eye(len(rows))
+    of_rows += 100 * same  # how hard a task is
     expected = np.array([[covariance(a, b[:2]) for b in rows] for a in points]) @ np.linalg.inv(of_rows) @ worth
     assert [one.shrunk for one in found] == pytest.approx(expected.tolist())
 
 
 def test_where_all_rewards_are_equal_nothing_is_expected_to_differ() -> None:
     equal = [Rewarded(edit, task, (-7.0,)) for task in range(2) for edit in ALL[:5]]
-    assert {one.shrunk for one in forecast(equal, [(ALL[9], 0)], traits)} == {0.0}
+    assert [one.shrunk for one in forecast(equal, [(ALL[9], 0)], traits)] == pytest.approx([0.0] * 11)
 
 
-@pytest.mark.parametrize("rewards", [(), (0.5,)])
+def test_where_tasks_have_nothing_in_common_each_is_told_by_its_own_tries_alone() -> None:
+    """In every second task the order is turned round: what one shows is no help with another."""
+    chance, tasks = random.Random(3), 12
+    signs = [chance.choice((-1, 1)) for _ in range(tasks)]
+
+    def turned(edit: Edit, task: int) -> float:
+        return -float(np.exp(4 - signs[task] * sum(WORTH[part] for part in traits(edit))))
+
+    seen = [
+        Rewarded(edit, task, (turned(edit, task),))
+        for task in range(tasks)
+        for edit in chance.sample(ALL, len(ALL) // 2)
+    ]
+    every = forecast(seen, [(edit, task) for task in (*range(tasks), 99) for edit in ALL], traits)[len(seen) :]
+    for task in range(tasks):
+        found = [one.shrunk for one in every if one.task == task]
+        assert spearmanr(found, [turned(edit, task) for edit in ALL]).statistic > 0.9
+    spread = np.std([one.shrunk for one in every if one.task == 99])
+    assert spread < 0.5 * np.std([one.shrunk for one in every if one.task == 0])
+
+
+def test_how_often_a_task_was_tried_does_not_make_it_better() -> None:
+    """A task whose few tries were all good ones is a lucky or an easy one; its traits are not the better for it."""
+    many = tried(6, 10, 0.0)
+    alone = [Rewarded(ALL[0], 6, (-0.01,)), Rewarded(ALL[0], 7, (-3000.0,))]
+    before, after = (
+        [one.shrunk for one in forecast(seen, [(edit, 99) for edit in ALL], traits)[-len(ALL) :]]
+        for seen in (many, [*many, *alone])
+    )
+    assert spearmanr(before, after).statistic > 0.99
+
+
+def test_a_training_that_broke_is_the_worst_one() -> None:
+    seen = [Rewarded(edit, 0, (reward(edit, 0),)) for edit in ALL]
+    broken = [*seen[:-1], Rewarded(ALL[-1], 0, (float("nan"),))]
+    worst = [*seen[:-1], Rewarded(ALL[-1], 0, (min(one.rewards[0] for one in seen[:-1]),))]
+    assert [one.shrunk for one in forecast(broken, [], traits)] == [one.shrunk for one in forecast(worst, [], traits)]
+
+
+@pytest.mark.parametrize("rewards", [(), (0.5,), (float("nan"),)])
 def test_without_rewards_or_with_impossible_ones_it_says_so(rewards: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"nothing was tried|never above 0"):
         forecast([Rewarded(ALL[0], 0, rewards)], [], traits)

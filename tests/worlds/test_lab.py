@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,10 +132,26 @@ def test_training_goes_on_from_an_earlier_model_of_the_same_making(tmp_path: Pat
     assert all(torch.equal(first[name], second[name]) for name in first | second)
     told = json.loads((tmp_path / "two" / "training.json").read_text())
     assert told["before"] == json.loads((tmp_path / "one" / "training.json").read_text())
-    for other in (tmp_path / "nothing", tmp_path / "one"):
-        with pytest.raises(InputError, match="to go on from"):
-            pretrain(replace(SMALL, width=64), tmp_path / "three", start=other)
-    grids_lab.pretrain(grids_lab.GridLabSettings(width=32, layers=2, heads=2, inner=48, steps=1), tmp_path / "grids")
-    with pytest.raises(InputError, match=r"\bto go on from|another vocabulary"):
-        pretrain(SMALL, tmp_path / "three", start=tmp_path / "grids")
+
+
+def test_no_training_goes_on_from_what_is_not_such_a_model(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    pretrain(replace(SMALL, steps=1), tmp_path / "one")
+    tiny = grids_lab.GridLabSettings(width=32, layers=2, heads=2, inner=48, steps=1, batch=2)
+    grids_lab.pretrain(tiny, tmp_path / "grids")
+    broken = shutil.copytree(tmp_path / "one", tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    for start, settings, why in (
+        ("nothing", SMALL, "no lab model"),
+        ("grids", SMALL, "no lab model"),
+        ("broken", SMALL, "no model to go on from"),
+        ("one", replace(SMALL, width=64), "differs in hidden_size"),
+        ("one", replace(SMALL, heads=4), "differs in num_attention_heads"),
+        ("one", replace(SMALL, seed=3), "another seed"),
+    ):
+        with pytest.raises(InputError, match=why):
+            pretrain(settings, tmp_path / "three", start=tmp_path / start)
+    with pytest.raises(InputError, match="differs in its vocabulary"):
+        grids_lab.pretrain(tiny, tmp_path / "three", start=tmp_path / "one")
     assert not (tmp_path / "three").exists()
