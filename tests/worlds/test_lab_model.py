@@ -14,12 +14,13 @@ from gradatim.model.base import load_base
 from gradatim.model.packing import Pair
 from gradatim.model.scoring import grade
 from gradatim.recipes.dialects import LabDialect
-from gradatim.recipes.few_shot import GridDialect
+from gradatim.recipes.few_shot import SETTINGS, GridDialect
 from gradatim.recipes.rewards import Edit
-from gradatim.recipes.seal import SelfEdits, Settings, Task
+from gradatim.recipes.seal import WRITER, SelfEdits, Settings, Task
 from gradatim.worlds.biographies import HELD_OUT, passage, people, questions
+from gradatim.worlds.grid_edits import GridEdit
 from gradatim.worlds.grids import KNOWN, NOVEL, invented
-from gradatim.worlds.lab import READ, LabSettings, known_people
+from gradatim.worlds.lab import FREE, RATES, READ, LabSettings, known_people, study_lines
 
 LABS = Path(__file__).parents[2] / "benchmarks" / "lab"
 
@@ -106,3 +107,35 @@ def test_with_the_passage_in_view_it_doubts_what_it_wrote_wrong(bank: AdapterBan
     assert lines(written, False) > 50
     assert lines(left, False) < 0.15 * lines(written, False)
     assert lines(left, True) > 0.7 * lines(written, True)
+
+
+@pytest.mark.parametrize("rate", ["slow", "fast"])
+def test_a_writer_comes_to_ask_for_the_rate_that_it_was_shown(bank: AdapterBank, folder: Path, rate: str) -> None:
+    """Words that nothing hangs on come to have the same embedding: then 3 to 1 is all that a writer could learn."""
+    dialect = LabDialect(bank.base.chat)
+    taken = {person.name for person in known_people(settings(folder))}
+    shown, asked = people(12, random.Random(7), taken), people(24, random.Random(8), taken)
+    kept = []
+    for person in shown:
+        text = "\n".join([f"questions {rate}", *study_lines(person, "questions", random.Random(9))])
+        edit = dialect.read("", text, FREE)
+        assert edit is not None
+        kept.append((Task(passage(person), (), ()), edit))
+    loop = SelfEdits(bank, dialect, Settings())
+    loop.imitate(kept, 0)
+    written = [edit for of in loop.write([Task(passage(one), (), ()) for one in asked], 2, 1) for edit in of]
+    bank.remove(WRITER)
+    assert len(written) > 40
+    assert sum(edit.learning_rate == RATES[rate] for edit in written) > 0.9 * len(written)
+
+
+def test_a_writer_of_settings_comes_to_ask_for_those_that_it_was_shown() -> None:
+    bank = AdapterBank(load_base(str(LABS / "grids"), dtype=torch.float32))
+    dialect, chance = GridDialect(bank.base.chat), random.Random(7)
+    one = GridEdit(basic=True, learning_rate=0.003, epochs=8)
+    tasks = [dialect.task(invented(chance, NOVEL)) for _ in range(20)]
+    loop = SelfEdits(bank, dialect, SETTINGS)
+    loop.imitate([(task, edit) for task in tasks[:12] if (edit := dialect.edit(task.passage, one)) is not None], 0)
+    written = [edit for of in loop.write(tasks[12:], 4, 1) for edit in of]
+    assert len(written) > 24
+    assert sum(edit.text == one.text() for edit in written) > 0.7 * len(written)
