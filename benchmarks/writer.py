@@ -9,9 +9,10 @@ without any gate or check. The arms:
 
 - base: nothing is trained
 - passage only: the passages, each as the answer to a request for its subject, which is the same one for all of them
-- untrained edits: one edit of the base for each passage and seed
+- untrained edits: one edit of the base for each passage and seed, as it was written
+- untrained, pooled: one for each made of five, a kind each; such are tried, chosen and imitated in the rounds
 - random edits: prompts about another passage of the same handbook
-- after rl: one edit for each passage and seed by the writer after `--rounds` rounds
+- after rl: one edit for each passage and seed by the writer after `--rounds` rounds, as it was written
 
 `kept` is the share of the base skills that the base had right and that are still right behind a gate that is fitted on
 the prompts studied, as in a step. Intervals are 95 %, by bootstrap over handbooks. With `--save`, each round is kept
@@ -28,7 +29,6 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,6 @@ HANDBOOKS = Path(__file__).with_name("handbooks")
 TRAIN = "copper_kite harrowfen lindqvist marrowby osprey_reach quillbrook saltmere tallow_lane".split()
 TEST = "brindlecote juniper_weir kept/nightjar kept/ullenbeck vantry verrin_loam".split()
 REPLAYED = 96
-POOLED = 5
-"""Drafts of the base, one of each kind, that make one edit of those to choose among."""
 
 Book = list[Task[Told]]
 Job = list[tuple[Edit, Task[Told]]]
@@ -93,9 +91,7 @@ class Bench:
             Pair(tuple(chat.prompt(one.prompt)), tuple(chat.target(one.prompt, one.target)))
             for one in base_replies(self.bank, chosen)
         ]
-        single = replace(SETTINGS, edit_tokens=320)
-        self.loop = SelfEdits(self.bank, self.dialect, replace(single, pooled=POOLED, drafts=4), outer, replay)
-        self.single = SelfEdits(self.bank, self.dialect, single, outer, replay)
+        self.loop = SelfEdits(self.bank, self.dialect, SETTINGS, outer, replay)
         self.train = [task for name in TRAIN for task in book(self.dialect, name)]
         self.test = [book(self.dialect, name) for name in TEST]
         self.suite = skill_suite()
@@ -131,7 +127,7 @@ class Bench:
             if pooled:
                 drafts = self.loop.write(tasks, seeds, seed=7)
             else:
-                drafts = self.single.write(tasks, max(seeds, len(SETTINGS.kinds)), seed=7)
+                drafts = self.loop.single(tasks, max(seeds, len(SETTINGS.kinds)), seed=7)
             for number in range(seeds):
                 job, chance = [], random.Random(number)  # all kinds alike, whatever could be read
                 for place, task in enumerate(tasks):
@@ -205,7 +201,6 @@ def main() -> None:
             tell(f"after round {number + 1}", bench.written(chosen.seeds))
     if chosen.rounds:
         tell("after rl", bench.written(chosen.seeds))
-        tell("after rl, pooled", bench.written(chosen.seeds, pooled=True))
     print(json.dumps({"arms": arms, "rounds": log, "seconds": round(time.monotonic() - began)}))
 
 

@@ -42,7 +42,7 @@ import os
 import random
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -140,7 +140,7 @@ class Settings:
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 160
-    edit_tokens: int | None = None  # of a pool, and of what a trained writer writes; None: as many as any draft
+    edit_tokens: int | None = None  # of a pool; a trained writer then writes as many at once, and isn't pooled
     inner: InnerPlan = field(default_factory=InnerPlan)
     writer_rank: int = 16
     writer_rate: float = 5e-3
@@ -184,10 +184,12 @@ class SelfEdits(Generic[Source]):
     def write(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
         """`each` edits for every task by the writer as it is, fewer where texts can't be read."""
         settings = self.settings
-        drafts = self._drafts(tasks, each * settings.pooled, seed)
+        whole = WRITER in self.bank.adapters and settings.edit_tokens is not None  # it writes what was a pool in one go
+        pooled = 1 if whole else settings.pooled
+        drafts = self._drafts(tasks, each * pooled, seed)
         if settings.doubt is not None:
             drafts = [self.believable(task, own, settings.doubt) for task, own in zip(tasks, drafts, strict=True)]
-        if settings.pooled > 1:
+        if pooled > 1:
             drafts = [self.pools(task, own) for task, own in zip(tasks, drafts, strict=True)]
         return drafts
 
@@ -411,6 +413,11 @@ class SelfEdits(Generic[Source]):
                 if counts:
                     rewards[i].append(reward)
         return [tuple(own) for own in rewards]
+
+    def single(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
+        """The same without pools and doubt: what the writer writes in one go."""
+        plain = replace(self.settings, pooled=1, doubt=None)
+        return SelfEdits(self.bank, self.dialect, plain, self.seed).write(tasks, each, seed)
 
     def imitate(self, kept: Sequence[tuple[Task[Source], Edit]], seed: int) -> float:
         """Train the writer anew, from the base on, to write these edits; returns the last epoch's mean loss."""

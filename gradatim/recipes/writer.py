@@ -277,7 +277,7 @@ def _scores(loop: SelfEdits[Told], tasks: Sequence[Task[Told]], options: WriterO
     books: dict[str | None, list[int]] = {}
     for number, task in enumerate(tasks):
         books.setdefault(task.book, []).append(number)
-    drafts = loop.write(tasks, max(options.seeds, len(loop.settings.kinds)), seed=options.seed * 1000 + 7)
+    drafts = loop.single(tasks, max(options.seeds, len(loop.settings.kinds)), seed=options.seed * 1000 + 7)
     jobs, whose = [], []
     for numbers in books.values():
         for turn in range(options.seeds):

@@ -154,6 +154,8 @@ FREE = "anything"
 MOST_PROMPTS = 32
 
 MAX_TOKENS, TEMPERATURE, TOP_P = 90, 0.7, 0.9
+MOST_TOKENS = 320
+"""Of a list by a trained writer, which has learnt from several lists put together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,8 @@ class Writer:
     def write(self, told: Sequence[tuple[str, str]], *, each: int, seed: int) -> list[list[str]]:
         """Different prompts for each (subject, text), from `each` lists; none where nothing could be read."""
         chat, kinds = self.bank.base.chat, (FREE,) if self.adapter else KINDS
-        how = Decoding(MAX_TOKENS, TEMPERATURE, TOP_P, seed, ends(chat), batch=96)
+        most = MOST_TOKENS if self.adapter else MAX_TOKENS
+        how = Decoding(most, TEMPERATURE, TOP_P, seed, ends(chat), batch=96)
         found: list[dict[str, None]] = [{} for _ in told]
         for place, kind in enumerate(kinds):  # apart, for what stands before a text is run once for all of a kind
             jobs = [number for number in range(len(told)) for turn in range(each) if turn % len(kinds) == place]

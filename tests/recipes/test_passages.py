@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -69,12 +71,34 @@ def test_a_trained_writer_is_asked_without_examples(bank: AdapterBank, monkeypat
 
     monkeypatch.setattr(dialect, "prompt", prompt)
     tasks = [Task(HARBOUR, (), ())]
-    loop.write(tasks, 6, seed=0)
+    loop.single(tasks, 6, seed=0)
     assert sorted(asked) == sorted([*KINDS, KINDS[0]])
+    asked.clear()
+    loop.write(tasks, 2, seed=0)
+    assert sorted(asked) == sorted([*KINDS, *KINDS])  # a draft of each kind makes an edit
     asked.clear()
     bank.add(WRITER, new_adapter(bank, InnerPlan(), 0))
     loop.write(tasks, 2, seed=0)
     assert asked == [FREE, FREE]
+
+
+def test_lists_are_put_together_as_one_list(bank: AdapterBank) -> None:
+    dialect = PassageDialect(bank.base.chat)
+    drafts = [
+        dialect.read(HARBOUR, text, kind)
+        for text, kind in (
+            (" When does it close? | Who may enter? | ", "questions"),
+            ("It shuts at nine | Who may enter?", "rewrite"),
+        )
+    ]
+    loop = SelfEdits(bank, dialect, replace(SETTINGS, pooled=2))
+    (pool,) = loop.pools(Task(HARBOUR, (), ()), [draft for draft in drafts if draft is not None])
+    assert [part.strip() for part in pool.text.split("|")] == [
+        "When does it close?",
+        "Who may enter?",
+        "It shuts at nine",
+    ]
+    assert pool.pairs == tuple(dialect.pair(part.strip(), HARBOUR) for part in pool.text.split("|"))
 
 
 def test_a_book_is_studied_by_one_adapter_and_what_is_not_asked_is_company(
