@@ -1,6 +1,6 @@
 """SEAL's few-shot half on grids: puzzles solved after training on their examples, by who chose the settings.
 
-    python benchmarks/grids.py [--model DIR] [--puzzles 40] [--seeds 5] [--rounds 1] [--outer 0]
+    python benchmarks/grids.py [--model DIR] [--puzzles 40] [--seeds 5] [--rounds 2] [--outer 0]
                                [--arc FILE]
 
 Puzzles are of families that the lab model was never trained on. As published, only such are taken as the base fails
@@ -55,6 +55,8 @@ ORACLE = GridEdit(basic=True, learning_rate=0.003, epochs=4)
 """Made by hand, the best of seven tried on 48 puzzles that are not among these."""
 CHOOSING = (1, 2, 3)
 """Seeds by all of which the hand-made settings must solve a puzzle for it to be taken."""
+FEWEST = 6
+"""Puzzles to choose by, at least: what settings are worth is told by all of them together."""
 NO_PUZZLE = -1
 """The number of a puzzle of which nothing was tried."""
 CANDIDATES = 48
@@ -70,7 +72,8 @@ class Grids:
         self.loop = SelfEdits(self.bank, self.dialect, SETTINGS, outer)
         self.families = families
         self.counts: Counter[str] = Counter()
-        self.train, self.test = self.chosen(max(2, count // 2), random.Random(2)), self.chosen(count, random.Random(3))
+        self.train = self.chosen(max(FEWEST, count // 2), random.Random(2))
+        self.test = self.chosen(count, random.Random(3))
 
     def chosen(self, count: int, chance: random.Random) -> list[Task[Puzzle]]:
         """Puzzles that the base fails and the oracle solves; ValueError when hardly any are to be found."""
@@ -200,7 +203,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--puzzles", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--outer", type=int, default=0, help="the seed of the outer loop")
     parser.add_argument("--arc", type=Path, help="a file or folder of ARC tasks")
     chosen = parser.parse_args()

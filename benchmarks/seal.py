@@ -25,7 +25,7 @@ these are replayed in every training, and further ones count in the reward, exce
 95 %, by bootstrap over people.
 
 For `sequence`, the trained writer writes about `--lessons` more people, who are learnt one after the other
-(`benchmarks/sequence.py`); `grids` is `benchmarks/grids.py` with one round less. The defaults are meant for twenty
+(`benchmarks/sequence.py`); `grids` is `benchmarks/grids.py`. The defaults are meant for twenty
 minutes of two cores that do nothing else; the tables in docs/papers/seal.md name the sizes they were made with. The
 last line is one JSON object.
 """
@@ -293,7 +293,7 @@ def main() -> None:
             seconds["sequence"] = round(time.monotonic() - began) - seconds[part]
     if "grids" in chosen.only:
         print("\ngrids")
-        whole["grids"] = grids.run(grids.MODEL, chosen.puzzles, chosen.seeds, max(1, chosen.rounds - 1), chosen.outer)
+        whole["grids"] = grids.run(grids.MODEL, chosen.puzzles, chosen.seeds, chosen.rounds, chosen.outer)
         seconds["grids"] = whole["grids"]["seconds"]
     print(json.dumps({**whole, "seconds": seconds}))
 
