@@ -1,7 +1,7 @@
 """SEAL in the lab worlds: what is learnt from a passage or a puzzle, by who wrote what is studied.
 
-    python benchmarks/seal.py [--only arms sequence augmented grids] [--people 6] [--seeds 5] [--rounds 2]
-                              [--outer 0] [--lessons 50] [--puzzles 6] [--doubt 1] [--pooled 8]
+    python benchmarks/seal.py [--only arms sequence augmented grids] [--people 4] [--seeds 5] [--rounds 2]
+                              [--outer 0] [--lessons 50] [--puzzles 4] [--doubt 1] [--pooled 8]
                               [--unguarded]
 
 `arms` are about people, on `benchmarks/lab/one-wording`; `augmented` are the same on `six-wordings`, a base that knows
@@ -247,12 +247,12 @@ def show(found: Mapping[str, Scored], told: Mapping[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
-    parser.add_argument("--people", type=int, default=6)
+    parser.add_argument("--people", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--outer", type=int, default=0, help="the seed of the outer loop")
     parser.add_argument("--lessons", type=int, default=50, help="how many in a row")
-    parser.add_argument("--puzzles", type=int, default=6)
+    parser.add_argument("--puzzles", type=int, default=4)
     parser.add_argument("--doubt", type=float, default=1.0, help="nats; below 0: no line is dropped")
     parser.add_argument("--pooled", type=int, default=8, help="drafts that make an edit")
     parser.add_argument("--unguarded", action="store_true", help="no replay of what the base knew")
