@@ -180,8 +180,10 @@ def run(folder: Path, count: int, seeds: int, rounds: int, outer: int = 0, arc: 
     tell("best setting", [world.job(task.passage, setting, 9000 + n) for task in tests for n in few], len(few))
     tell("oracle again", [world.job(task.passage, ORACLE, 9000 + n) for task in tests for n in few], len(few))
     found: dict[str, Any] = {"arms": arms, "puzzles": dict(world.counts), "rounds": log}
+    if arc is not None:
+        found["arc"] = {"tasks": len(real)}
     if real:
-        found["arc"] = {"in context": row(world.in_context(real), 1)}
+        found["arc"]["in context"] = row(world.in_context(real), 1)
         for name, jobs in {
             "after rl": world.written(real, 1),
             "untrained edits": of_real,

@@ -17,7 +17,6 @@ Limits: one token for each cell and no sense of rows and columns but what it lea
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -26,10 +25,9 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from gradatim.errors import InputError
 from gradatim.worlds.grid_edits import RATES, GridEdit
 from gradatim.worlds.grids import COLOURS, KNOWN, SHOWN, Example, asking, invented, written
-from gradatim.worlds.pretraining import END, Making, Text, pretrained, word_level
+from gradatim.worlds.pretraining import END, Making, Text, command, pretrained, word_level
 
 EDIT = "edit\n"
 """After a puzzle's examples: a self-edit is to follow."""
@@ -114,20 +112,12 @@ def pretrain(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    for name in ("width", "layers", "heads", "inner", "steps", "batch", "seed"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(GridLabSettings(), name))
-    parser.add_argument("--learning-rate", type=float, default=GridLabSettings().learning_rate)
-    parser.add_argument("--edits", type=float, default=GridLabSettings().edits, help="share of texts that end in one")
-    parser.add_argument("--start", type=Path, help="the folder of a lab model to go on from")
-    chosen = vars(parser.parse_args())
-    folder, start = chosen.pop("folder"), chosen.pop("start")
-    if folder.exists():
-        parser.error(f"{folder} exists already: name a new folder")
-    try:
-        pretrain(GridLabSettings(**chosen), folder, lambda row: print(json.dumps(row), flush=True), start)  # noqa: T201
-    except InputError as error:
-        parser.error(str(error))
+    command(
+        parser,
+        GridLabSettings,
+        ("width", "layers", "heads", "inner", "steps", "batch", "learning_rate", "seed", "edits"),
+        pretrain,
+    )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ from gradatim.worlds.biographies import (
     telling,
     vocabulary,
 )
-from gradatim.worlds.pretraining import END, Making, Text, pretrained, word_level
+from gradatim.worlds.pretraining import END, Making, Text, command, pretrained, word_level
 
 KINDS = ("rewrite", "long", "questions", "implications", "active")
 """Kinds of study material: each fact told once, or twice, or asked, or told from its value, or told and asked."""
@@ -178,19 +178,7 @@ def _same_world(settings: LabSettings, start: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    for name in ("wordings", "steps", "seed"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(LabSettings(), name))
-    parser.add_argument("--learning-rate", type=float, default=LabSettings().learning_rate)
-    parser.add_argument("--start", type=Path, help="the folder of a lab model to go on from")
-    chosen = vars(parser.parse_args())
-    folder, start = chosen.pop("folder"), chosen.pop("start")
-    if folder.exists():
-        parser.error(f"{folder} exists already: name a new folder")
-    try:
-        pretrain(LabSettings(**chosen), folder, lambda row: print(json.dumps(row), flush=True), start)  # noqa: T201
-    except InputError as error:
-        parser.error(str(error))
+    command(parser, LabSettings, ("wordings", "steps", "learning_rate", "seed"), pretrain)
 
 
 if __name__ == "__main__":

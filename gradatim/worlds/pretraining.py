@@ -12,13 +12,14 @@ with the same number of threads.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -132,6 +133,36 @@ def pretrained(
         told |= {"anew": [*anew], "before": before}
     (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n")
     return log
+
+
+_Kind = TypeVar("_Kind", bound=Making, contravariant=True)
+
+
+class Pretrain(Protocol[_Kind]):
+    """How a world trains its model; raises InputError where it can't go on from `start`."""
+
+    def __call__(
+        self, settings: _Kind, folder: Path, report: Callable[[dict[str, float]], None], start: Path | None
+    ) -> object: ...
+
+
+def command(
+    parser: argparse.ArgumentParser, kind: type[_Kind], names: Sequence[str], pretrain: Pretrain[_Kind]
+) -> None:
+    """Train a model as the command line says: a new folder, the settings that are named, what to go on from."""
+    parser.add_argument("folder", type=Path)
+    for name in names:
+        default = getattr(kind(), name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    parser.add_argument("--start", type=Path, help="the folder of an earlier model to go on from")
+    chosen = vars(parser.parse_args())
+    folder, start = chosen.pop("folder"), chosen.pop("start")
+    if folder.exists():
+        parser.error(f"{folder} exists already: name a new folder")
+    try:
+        pretrain(kind(**chosen), folder, lambda row: print(json.dumps(row), flush=True), start)  # noqa: T201
+    except InputError as error:
+        parser.error(str(error))
 
 
 def _taken(model: Any, start: Path, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
