@@ -30,7 +30,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Rewarded:
-    """An edit with the reward of each of its trainings, and its mean shrunk towards that of its task's edits."""
+    """An edit with the reward of each of its trainings, and what it is taken to be worth beside others of its task.
+
+    That is its mean shrunk towards theirs, in nats, or what `recipes/forecast.py` expects, in -log(1 - nats).
+    """
 
     edit: Edit
     task: int

@@ -193,6 +193,11 @@ class SelfEdits(Generic[Source]):
             drafts = [self.pools(task, own) for task, own in zip(tasks, drafts, strict=True)]
         return drafts
 
+    def single(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
+        """`each` edits for every task as the writer writes them, whatever it doubts and without pools."""
+        plain = replace(self.settings, pooled=1, doubt=None)
+        return SelfEdits(self.bank, self.dialect, plain, self.seed).write(tasks, each, seed)
+
     def _drafts(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
         settings = self.settings
         kinds = self._kinds(each)
@@ -413,11 +418,6 @@ class SelfEdits(Generic[Source]):
                 if counts:
                     rewards[i].append(reward)
         return [tuple(own) for own in rewards]
-
-    def single(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
-        """The same without pools and doubt: what the writer writes in one go."""
-        plain = replace(self.settings, pooled=1, doubt=None)
-        return SelfEdits(self.bank, self.dialect, plain, self.seed).write(tasks, each, seed)
 
     def imitate(self, kept: Sequence[tuple[Task[Source], Edit]], seed: int) -> float:
         """Train the writer anew, from the base on, to write these edits; returns the last epoch's mean loss."""
