@@ -59,7 +59,7 @@ FEWEST = 6
 """Puzzles to choose by, at least: what settings are worth is told by all of them together."""
 NO_PUZZLE = -1
 """The number of a puzzle of which nothing was tried."""
-CANDIDATES = 48
+CANDIDATES = 24
 """How many puzzles are tried at a time until enough are found."""
 
 

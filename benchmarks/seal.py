@@ -25,22 +25,29 @@ these are replayed in every training, and further ones count in the reward, exce
 95 %, by bootstrap over people.
 
 For `sequence`, the trained writer writes about `--lessons` more people, who are learnt one after the other
-(`benchmarks/sequence.py`); `grids` is `benchmarks/grids.py`. The defaults are meant for twenty
-minutes of two cores that do nothing else; the tables in docs/papers/seal.md name the sizes they were made with. The
-last line is one JSON object.
+(`benchmarks/sequence.py`); `grids` is `benchmarks/grids.py`. The parts run beside each other where there are cores for
+it. The defaults are meant for twenty minutes of two cores that do nothing else; the tables in docs/papers/seal.md name
+the sizes they were made with. The last line is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
+import os
 import random
 import statistics
+import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -261,41 +268,87 @@ def main() -> None:
         parser.error("--people must be at least 2: random edits are about somebody else")
     if chosen.lessons < 2:
         parser.error("--lessons must be at least 2: one can't displace another")
+    whole: dict[str, Any] = {}
+    seconds: dict[str, int] = {}
+    for found, took in _each(_jobs(chosen.only), chosen):
+        whole |= found
+        seconds |= took
+    print(json.dumps({**whole, "seconds": seconds}))
+
+
+# ------------------------------------------------------------------ parts beside each other
+
+Found = tuple[dict[str, Any], dict[str, int]]  # what a job found, and the seconds of each of its parts
+
+
+def _jobs(only: Collection[str]) -> list[tuple[str, ...]]:
+    """What can run beside what, longest first. Lessons in a row need the writer of `arms`."""
+    together = (("grids",), ("arms", "sequence"), ("augmented",))
+    return [chosen for parts in together if (chosen := tuple(part for part in parts if part in only))]
+
+
+def _each(jobs: Sequence[tuple[str, ...]], chosen: argparse.Namespace) -> Iterator[Found]:
+    """Every job, each in a process with its share of the cores: models this small gain little from a second one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, len(jobs))
+    if workers == 1:
+        yield from (_job(parts, chosen) for parts in jobs)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (cores // workers,)) as pool:
+        yield from pool.map(_job, jobs, repeat(chosen))
+
+
+def _job(parts: tuple[str, ...], chosen: argparse.Namespace) -> Found:
     logging.disable(logging.WARNING)
+    if parts != ("grids",):
+        return _biographies(parts, chosen)
+    with redirect_stdout(_Headed("grids")):
+        found = grids.run(grids.MODEL, chosen.puzzles, chosen.seeds, chosen.rounds, chosen.outer)
+    return {"grids": found}, {"grids": found["seconds"]}
+
+
+def _biographies(parts: tuple[str, ...], chosen: argparse.Namespace) -> Found:
+    began = time.monotonic()
     use = Settings(
         doubt=chosen.doubt if chosen.doubt >= 0 else None,
         pooled=chosen.pooled,
         max_tokens=160 if chosen.pooled == 1 else 320,
     )
+    model = LABS / ("six-wordings" if parts == ("augmented",) else "one-wording")
+    world = Lab(model, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded, use)
     whole: dict[str, Any] = {}
-    seconds: dict[str, int] = {}
-    for part, model in (("arms", "one-wording"), ("augmented", "six-wordings")):
-        with_sequence = part == "arms" and "sequence" in chosen.only
-        if part not in chosen.only and not with_sequence:
-            continue
-        began = time.monotonic()
-        print(f"\n{part}: {model}")
-        world = Lab(LABS / model, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded, use)
-        if part in chosen.only:
-            found, told = arms(world, chosen.rounds)
+    if parts[0] == "sequence":  # a trained writer is all that lessons in a row need
+        for number in range(chosen.rounds):
+            world.loop.round(world.tasks(world.train), number)
+    else:
+        found, told = arms(world, chosen.rounds)
+        with redirect_stdout(_Headed(parts[0])):
             show(found, told)
-            whole[part] = {name: scored.row() for name, scored in found.items()}
-            whole[f"{part}: rounds"] = told
-        else:  # a trained writer is all that lessons in a row need
-            for number in range(chosen.rounds):
-                world.loop.round(world.tasks(world.train), number)
-        seconds[part] = round(time.monotonic() - began)
-        if with_sequence:
-            strangers = people(chosen.lessons, random.Random(3), world.taken)
-            asked = [askings(one, HELD_OUT) for one in strangers]
-            world.loop.settings = world.use
+        whole = {parts[0]: {name: scored.row() for name, scored in found.items()}, f"{parts[0]}: rounds": told}
+    seconds = {parts[0]: round(time.monotonic() - began)}
+    if "sequence" in parts:
+        strangers = people(chosen.lessons, random.Random(3), world.taken)
+        asked = [askings(one, HELD_OUT) for one in strangers]
+        world.loop.settings = world.use
+        with redirect_stdout(_Headed("sequence")):
             whole["sequence"] = sequence.run(world.loop, world.tasks(strangers), asked, world.known, world.others)
-            seconds["sequence"] = round(time.monotonic() - began) - seconds[part]
-    if "grids" in chosen.only:
-        print("\ngrids")
-        whole["grids"] = grids.run(grids.MODEL, chosen.puzzles, chosen.seeds, chosen.rounds, chosen.outer)
-        seconds["grids"] = whole["grids"]["seconds"]
-    print(json.dumps({**whole, "seconds": seconds}))
+        seconds["sequence"] = round(time.monotonic() - began) - (seconds[parts[0]] if len(parts) > 1 else 0)
+    return whole, seconds
+
+
+class _Headed(io.TextIOBase):
+    """Whole lines, each after the name of the part that prints it."""
+
+    def __init__(self, name: str) -> None:
+        self._out, self._name, self._begun = sys.stdout, name, ""
+
+    def write(self, text: str, /) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._out.write(f"{self._name:9} | {line}\n")
+        self._out.flush()
+        return len(text)
 
 
 if __name__ == "__main__":

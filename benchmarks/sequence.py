@@ -128,8 +128,8 @@ class _Stream:
 
 
 def _written(loop: SelfEdits[str], tasks: Sequence[Task[str]]) -> list[Edit]:
-    """The writer's first readable draft for each task; the passage where there is none."""
-    drafts = loop.write(tasks, 3, seed=11)
+    """An edit by the writer for each task; the passage where none can be read."""
+    drafts = loop.write(tasks, 1, seed=11)
     plain = LabDialect(loop.bank.base.chat).plain
     return [edits[0] if edits else plain(task.passage) for edits, task in zip(drafts, tasks, strict=True)]
 
