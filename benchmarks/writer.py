@@ -10,9 +10,11 @@ without any gate or check. The arms:
 - base: nothing is trained
 - passage only: the passages, each as the answer to a request for its subject, which is the same one for all of them
 - untrained edits: one edit of the base for each passage and seed, as it was written
-- untrained, pooled: one for each made of five, a kind each; such are tried, chosen and imitated in the rounds
+- untrained, pooled: one for each made of five, a kind each, of which the prompts are taken that together mention most
+  of what only this passage says; such are tried, chosen and imitated in the rounds
 - random edits: prompts about another passage of the same handbook
-- after rl: one edit for each passage and seed by the writer after `--rounds` rounds, as it was written
+- after round n: one edit for each passage and seed by the writer after so many rounds, as it was written
+- after rl: the same writer after the last round, its edits pooled as above
 
 `kept` is the share of the base skills that the base had right and that are still right behind a gate that is fitted on
 the prompts studied, as in a step. Intervals are 95 %, by bootstrap over handbooks. With `--save`, each round is kept
@@ -49,7 +51,7 @@ from gradatim.observe.passages import split_passages
 from gradatim.observe.standing import standing_passages
 from gradatim.observe.subject import name_subjects
 from gradatim.recall import Minds
-from gradatim.recipes.passages import SETTINGS, PassageDialect, Told
+from gradatim.recipes.passages import SETTINGS, PassageDialect, Told, document
 from gradatim.recipes.rewards import Edit
 from gradatim.recipes.seal import SelfEdits, Task, joint
 from gradatim.writing.questions import title_of
@@ -68,7 +70,7 @@ def book(dialect: PassageDialect, name: str) -> Book:
     """A task for each passage, with the questions that it is the first to answer."""
     path = HANDBOOKS / f"{name}.md"
     passages = name_subjects(standing_passages(split_passages(read_document(path))))
-    told = [Told(title_of(passage), passage.text) for passage in passages]
+    told = document([(title_of(passage), passage.text) for passage in passages])
     asked: list[list[Pair]] = [[] for _ in told]
     for line in path.with_suffix(".questions.jsonl").read_text().splitlines():
         question = json.loads(line)
@@ -197,10 +199,9 @@ def main() -> None:
             "seconds": round(time.monotonic() - at),
         })  # fmt: skip
         print(log[-1], flush=True)
-        if number < chosen.rounds - 1:
-            tell(f"after round {number + 1}", bench.written(chosen.seeds))
+        tell(f"after round {number + 1}", bench.written(chosen.seeds))
     if chosen.rounds:
-        tell("after rl", bench.written(chosen.seeds))
+        tell("after rl", bench.written(chosen.seeds, pooled=True))
     print(json.dumps({"arms": arms, "rounds": log, "seconds": round(time.monotonic() - began)}))
 
 

@@ -9,6 +9,7 @@ Limits: what can't be read is dropped line by line; nothing is repaired.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from gradatim.model.chat import ChatFormat
 from gradatim.model.packing import Pair
@@ -45,6 +46,10 @@ class LabDialect:
         if kind not in KINDS or rate not in RATES or not pairs:
             return None
         return Edit("\n".join((heading, *lines)), kind, pairs, RATES[rate], heading=heading)
+
+    def ranked(self, passage: str, lines: Sequence[str]) -> list[str]:
+        """As they come."""
+        return [*lines]
 
     def plain(self, passage: str) -> Edit:
         return Edit(passage, "passage", tuple(self._studied(passage)), RATES[self._plain_rate])

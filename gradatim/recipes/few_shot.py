@@ -17,6 +17,7 @@ examples don't fit into `LONGEST` tokens are studied as far as they do.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import astuple
 from functools import lru_cache
 
@@ -85,6 +86,10 @@ class GridDialect:
             return None
         positions = min(MOST_POSITIONS, edit.epochs * sum(map(len, pairs)))
         return Edit(edit.text(), KIND, tuple(pairs), edit.learning_rate, positions)
+
+    def ranked(self, passage: Puzzle, lines: Sequence[str]) -> list[str]:
+        """As they come: settings of several drafts make no sense together."""
+        return [*lines]
 
     def plain(self, passage: Puzzle) -> Edit:
         """The examples themselves, at the middle rate; ValueError where there are too few or they are too long."""

@@ -12,7 +12,8 @@ that need not teach it by heart is a tenth of the work. That is how a step studi
 model's own search.
 
 The passages of a document are studied together by one adapter: so a prompt is worth something only if it calls its
-passage and no other one to mind, and one training rewards the edits of all of them.
+passage and no other one to mind, and one training rewards the edits of all of them. A small model writes many prompts
+that would fit any passage, so of several drafts those are taken that together mention most of what only this one says.
 
 Limits: what tells a passage from the others must begin with its first words. A small model follows worked examples, not
 instructions, so the kinds of edits are few-shot prompts in English.
@@ -20,6 +21,7 @@ instructions, so the kinds of edits are few-shot prompts in English.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradatim.learn.inner import InnerPlan
@@ -35,6 +37,7 @@ from gradatim.writing.studying import (
     MOST_TOKENS,
     TEMPERATURE,
     TOP_P,
+    covering,
     ends,
     joined,
     prompts_in,
@@ -66,10 +69,17 @@ SETTINGS = Settings(
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A passage, and what its document is about."""
+    """A passage, what its document is about, and the document's other passages."""
 
     subject: str
     text: str
+    others: tuple[str, ...] = ()
+
+
+def document(told: Sequence[tuple[str, str]]) -> list[Told]:
+    """Its passages, from the subject and the text of each."""
+    texts = [text for _, text in told]
+    return [Told(subject, text, (*texts[:i], *texts[i + 1 :])) for i, (subject, text) in enumerate(told)]
 
 
 class PassageDialect:
@@ -88,6 +98,10 @@ class PassageDialect:
     def traits(self, edit: Edit) -> tuple[str, ...]:
         """The kind."""
         return (edit.kind,)
+
+    def ranked(self, passage: Told, lines: Sequence[str]) -> list[str]:
+        """First what tells the passage from the others of its document."""
+        return covering([line.strip() for line in lines], passage.text, passage.others)
 
     def read(self, passage: Told, text: str, kind: str) -> Edit | None:
         """What stands between bars is a prompt each; what stands there twice, or is the passage, counts no more."""

@@ -117,6 +117,10 @@ class Dialect(Protocol[_Read]):
         """The edit that a text about the passage is, asked for as that kind; None where nothing can be studied."""
         ...
 
+    def ranked(self, passage: _Read, lines: Sequence[str]) -> list[str]:
+        """Lines of several drafts in the order in which an edit made of them takes them, as long as they fit."""
+        ...
+
     def plain(self, passage: _Read) -> Edit:
         """The passage itself as study material."""
         ...
@@ -140,7 +144,7 @@ class Settings:
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 160
-    edit_tokens: int | None = None  # of a pool; a trained writer then writes as many at once, and isn't pooled
+    edit_tokens: int | None = None  # of a pool, and of what a trained writer writes in one go
     inner: InnerPlan = field(default_factory=InnerPlan)
     writer_rank: int = 16
     writer_rate: float = 5e-3
@@ -184,12 +188,10 @@ class SelfEdits(Generic[Source]):
     def write(self, tasks: Sequence[Task[Source]], each: int, seed: int) -> list[list[Edit]]:
         """`each` edits for every task by the writer as it is, fewer where texts can't be read."""
         settings = self.settings
-        whole = WRITER in self.bank.adapters and settings.edit_tokens is not None  # it writes what was a pool in one go
-        pooled = 1 if whole else settings.pooled
-        drafts = self._drafts(tasks, each * pooled, seed)
+        drafts = self._drafts(tasks, each * settings.pooled, seed)
         if settings.doubt is not None:
             drafts = [self.believable(task, own, settings.doubt) for task, own in zip(tasks, drafts, strict=True)]
-        if pooled > 1:
+        if settings.pooled > 1:
             drafts = [self.pools(task, own) for task, own in zip(tasks, drafts, strict=True)]
         return drafts
 
@@ -216,14 +218,17 @@ class SelfEdits(Generic[Source]):
         ]
 
     def pools(self, task: Task[Source], drafts: Sequence[Edit]) -> list[Edit]:
-        """Drafts put together, `pooled` at a time: the heading of the first, the lines of all, as far as they fit."""
+        """Drafts put together, `pooled` at a time: the heading of the first, the lines of all, as far as they fit.
+
+        Which lines come first is the dialect's to say.
+        """
         chat, between, made = self.bank.base.chat, self.dialect.between, []
         most = self.settings.edit_tokens or self.settings.max_tokens
         for start in range(0, len(drafts), self.settings.pooled):
             group = drafts[start : start + self.settings.pooled]
             lines = {line: None for one in group for line in one.text.split(between)[bool(one.heading) :]}
             text, first = group[0].heading, group[0]
-            for line in lines:
+            for line in self.dialect.ranked(task.passage, [*lines]):
                 longer = f"{text}{between}{line}" if text else line
                 if len(chat.raw(longer)) > most:
                     break

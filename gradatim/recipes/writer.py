@@ -43,7 +43,7 @@ from gradatim.observe.screening import screen
 from gradatim.observe.standing import standing_passages
 from gradatim.observe.subject import name_subjects
 from gradatim.progress import SILENT, Progress
-from gradatim.recipes.passages import SETTINGS, PassageDialect, Told
+from gradatim.recipes.passages import SETTINGS, PassageDialect, Told, document
 from gradatim.recipes.seal import WRITER, RoundReport, SelfEdits, Settings, Task
 from gradatim.store.canonical import canonical, digest_of
 from gradatim.store.durable import replace
@@ -199,8 +199,8 @@ def _tasks(bench: Workbench, books: Books, seed: int) -> tuple[list[Task[Told]],
             judging.setdefault(question.passage, []).append(question)
     dialect, tasks = PassageDialect(bench.bank.base.chat), []
     for name, of_book in books.items():
-        for passage in of_book:
-            told = Told(title_of(passage), passage.text)
+        all_told = document([(title_of(passage), passage.text) for passage in of_book])
+        for passage, told in zip(of_book, all_told, strict=True):
             choose, judge = (
                 tuple(dialect.pair(question.text, told) for question in found.get(passage.id, [])[-ASKED:])
                 for found in (choosing, judging)

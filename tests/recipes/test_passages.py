@@ -10,7 +10,7 @@ import torch
 from gradatim.learn.inner import InnerPlan, new_adapter
 from gradatim.model.bank import AdapterBank
 from gradatim.model.packing import Pair
-from gradatim.recipes.passages import OPENING, SETTINGS, PassageDialect, Told
+from gradatim.recipes.passages import OPENING, SETTINGS, PassageDialect, Told, document
 from gradatim.recipes.rewards import Edit
 from gradatim.recipes.seal import WRITER, SelfEdits, Settings, Task
 from gradatim.writing.studying import FREE, KINDS, MOST_PROMPTS
@@ -78,8 +78,11 @@ def test_a_trained_writer_is_asked_without_examples(bank: AdapterBank, monkeypat
     assert sorted(asked) == sorted([*KINDS, *KINDS])  # a draft of each kind makes an edit
     asked.clear()
     bank.add(WRITER, new_adapter(bank, InnerPlan(), 0))
-    loop.write(tasks, 2, seed=0)
+    loop.single(tasks, 2, seed=0)
     assert asked == [FREE, FREE]
+    asked.clear()
+    loop.write(tasks, 2, seed=0)
+    assert asked == [FREE] * 2 * len(KINDS)
 
 
 def test_lists_are_put_together_as_one_list(bank: AdapterBank) -> None:
@@ -94,11 +97,36 @@ def test_lists_are_put_together_as_one_list(bank: AdapterBank) -> None:
     loop = SelfEdits(bank, dialect, replace(SETTINGS, pooled=2))
     (pool,) = loop.pools(Task(HARBOUR, (), ()), [draft for draft in drafts if draft is not None])
     assert [part.strip() for part in pool.text.split("|")] == [
-        "When does it close?",
         "Who may enter?",
+        "When does it close?",
         "It shuts at nine",
     ]
     assert pool.pairs == tuple(dialect.pair(part.strip(), HARBOUR) for part in pool.text.split("|"))
+
+
+def test_a_pool_begins_with_the_questions_that_tell_its_passage_from_others(bank: AdapterBank) -> None:
+    """Generic prompts and those about other passages come last, and what is asked twice over after what is not."""
+    harbour, lamp = document([(one.subject, one.text) for one in (HARBOUR, LAMP)])
+    assert (harbour.others, lamp.others) == ((LAMP.text,), (HARBOUR.text,))
+    prompts = [
+        "What is the thing about?",
+        "Who lights the lamp?",
+        "The harbour closes at nine o'clock.",
+        "Who says that the harbour closes?",
+        "Is the harbour open?",
+        "Why nine?",
+    ]
+    ranked = PassageDialect(bank.base.chat).ranked(harbour, prompts)
+    assert sorted(ranked) == sorted(prompts)
+    assert ranked[:2] == ["Who says that the harbour closes?", "Why nine?"]
+    assert ranked[-3:] == ["What is the thing about?", "Who lights the lamp?", "The harbour closes at nine o'clock."]
+    loop = SelfEdits(bank, PassageDialect(bank.base.chat), replace(SETTINGS, pooled=1, edit_tokens=None, max_tokens=50))
+    draft = loop.dialect.read(harbour, " | ".join(prompts), "questions")
+    assert draft is not None
+    (pool,) = loop.pools(Task(harbour, (), ()), [draft])
+    taken = [part.strip() for part in pool.text.split("|")]
+    assert 0 < len(taken) < len(prompts)
+    assert taken == ranked[: len(taken)]
 
 
 def test_a_book_is_studied_by_one_adapter_and_what_is_not_asked_is_company(
