@@ -61,6 +61,7 @@ NO_PUZZLE = -1
 """The number of a puzzle of which nothing was tried."""
 CANDIDATES = 24
 """How many puzzles are tried at a time until enough are found."""
+MOST_CANDIDATES = 2400
 
 
 class Grids:
@@ -78,7 +79,7 @@ class Grids:
     def chosen(self, count: int, chance: random.Random) -> list[Task[Puzzle]]:
         """Puzzles that the base fails and the oracle solves; ValueError when hardly any are to be found."""
         found: list[Task[Puzzle]] = []
-        for _ in range(50):
+        for _ in range(MOST_CANDIDATES // CANDIDATES):
             drawn = [self.dialect.task(invented(chance, self.families)) for _ in range(CANDIDATES)]
             failed = [task for task, right in zip(drawn, self.in_context(drawn), strict=True) if not right]
             self.counts.update(drawn=len(drawn), in_context=len(drawn) - len(failed))

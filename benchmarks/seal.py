@@ -43,10 +43,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stdout
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -253,7 +252,7 @@ def show(found: Mapping[str, Scored], told: Mapping[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--people", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
@@ -270,10 +269,23 @@ def main() -> None:
         parser.error("--lessons must be at least 2: one can't displace another")
     whole: dict[str, Any] = {}
     seconds: dict[str, int] = {}
-    for found, took in _each(_jobs(chosen.only), chosen):
-        whole |= found
-        seconds |= took
+    failures: list[BaseException] = []
+    jobs = _jobs(chosen.only)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, len(jobs))
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (cores // workers,)) as pool:
+        running = {pool.submit(_job, parts, chosen): parts for parts in jobs}
+        for done in as_completed(running):
+            if error := done.exception():
+                print(f"{' and '.join(running[done])} failed: {error}", file=sys.stderr)
+                failures.append(error)
+                continue
+            found, took = done.result()
+            whole |= found
+            seconds |= took
     print(json.dumps({**whole, "seconds": seconds}))
+    if failures:
+        raise failures[0]
 
 
 # ------------------------------------------------------------------ parts beside each other
@@ -282,28 +294,19 @@ Found = tuple[dict[str, Any], dict[str, int]]  # what a job found, and the secon
 
 
 def _jobs(only: Collection[str]) -> list[tuple[str, ...]]:
-    """What can run beside what, longest first. Lessons in a row need the writer of `arms`."""
+    """What is run beside what, a process with its share of the cores each: a second one would help each of them less.
+
+    Lessons in a row need the writer of `arms`.
+    """
     together = (("grids",), ("arms", "sequence"), ("augmented",))
     return [chosen for parts in together if (chosen := tuple(part for part in parts if part in only))]
-
-
-def _each(jobs: Sequence[tuple[str, ...]], chosen: argparse.Namespace) -> Iterator[Found]:
-    """Every job, each in a process with its share of the cores: models this small gain little from a second one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(cores, len(jobs))
-    if workers == 1:
-        yield from (_job(parts, chosen) for parts in jobs)
-        return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (cores // workers,)) as pool:
-        yield from pool.map(_job, jobs, repeat(chosen))
 
 
 def _job(parts: tuple[str, ...], chosen: argparse.Namespace) -> Found:
     logging.disable(logging.WARNING)
     if parts != ("grids",):
         return _biographies(parts, chosen)
-    with redirect_stdout(_Headed("grids")):
+    with _headed("grids"):
         found = grids.run(grids.MODEL, chosen.puzzles, chosen.seeds, chosen.rounds, chosen.outer)
     return {"grids": found}, {"grids": found["seconds"]}
 
@@ -315,38 +318,47 @@ def _biographies(parts: tuple[str, ...], chosen: argparse.Namespace) -> Found:
         pooled=chosen.pooled,
         max_tokens=160 if chosen.pooled == 1 else 320,
     )
-    model = LABS / ("six-wordings" if parts == ("augmented",) else "one-wording")
+    part = parts[0]
+    model = LABS / ("six-wordings" if part == "augmented" else "one-wording")
     world = Lab(model, chosen.people, chosen.seeds, chosen.outer, not chosen.unguarded, use)
-    whole: dict[str, Any] = {}
-    if parts[0] == "sequence":  # a trained writer is all that lessons in a row need
+    whole, seconds = dict[str, Any](), dict[str, int]()
+    if part == "sequence":  # a trained writer is all that lessons in a row need
         for number in range(chosen.rounds):
             world.loop.round(world.tasks(world.train), number)
     else:
-        found, told = arms(world, chosen.rounds)
-        with redirect_stdout(_Headed(parts[0])):
+        with _headed(part):
+            found, told = arms(world, chosen.rounds)
             show(found, told)
-        whole = {parts[0]: {name: scored.row() for name, scored in found.items()}, f"{parts[0]}: rounds": told}
-    seconds = {parts[0]: round(time.monotonic() - began)}
+        whole = {part: {name: scored.row() for name, scored in found.items()}, f"{part}: rounds": told}
+        seconds[part] = round(time.monotonic() - began)
     if "sequence" in parts:
         strangers = people(chosen.lessons, random.Random(3), world.taken)
         asked = [askings(one, HELD_OUT) for one in strangers]
         world.loop.settings = world.use
-        with redirect_stdout(_Headed("sequence")):
+        with _headed("sequence"):
             whole["sequence"] = sequence.run(world.loop, world.tasks(strangers), asked, world.known, world.others)
-        seconds["sequence"] = round(time.monotonic() - began) - (seconds[parts[0]] if len(parts) > 1 else 0)
+        seconds["sequence"] = round(time.monotonic() - began) - seconds.get(part, 0)
     return whole, seconds
 
 
-class _Headed(io.TextIOBase):
-    """Whole lines, each after the name of the part that prints it."""
+@contextmanager
+def _headed(part: str) -> Iterator[None]:
+    """What is printed inside comes out in whole lines, each after the part's name."""
+    lines = _Lines(part)
+    with redirect_stdout(lines):
+        yield
+    if lines.begun:
+        lines.write("\n")
 
-    def __init__(self, name: str) -> None:
-        self._out, self._name, self._begun = sys.stdout, name, ""
+
+class _Lines(io.TextIOBase):
+    def __init__(self, part: str) -> None:
+        self._out, self._part, self.begun = sys.stdout, part, ""
 
     def write(self, text: str, /) -> int:
-        *lines, self._begun = (self._begun + text).split("\n")
+        *lines, self.begun = (self.begun + text).split("\n")
         for line in lines:
-            self._out.write(f"{self._name:9} | {line}\n")
+            self._out.write(f"{self._part:9} | {line}\n")
         self._out.flush()
         return len(text)
 

@@ -128,7 +128,7 @@ class _Stream:
 
 
 def _written(loop: SelfEdits[str], tasks: Sequence[Task[str]]) -> list[Edit]:
-    """An edit by the writer for each task; the passage where none can be read."""
+    """An edit by the writer for each task; the passage where nothing of it can be read, hardly ever with pools."""
     drafts = loop.write(tasks, 1, seed=11)
     plain = LabDialect(loop.bank.base.chat).plain
     return [edits[0] if edits else plain(task.passage) for edits, task in zip(drafts, tasks, strict=True)]

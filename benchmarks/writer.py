@@ -10,7 +10,7 @@ without any gate or check. The arms:
 - base: nothing is trained
 - passage only: the passages, each as the answer to a request for its subject, which is the same one for all of them
 - untrained edits: one edit of the base for each passage and seed, as it was written
-- untrained, pooled: one for each made of five, a kind each, of which the prompts are taken that together mention most
+- untrained, pooled: one for each made of five drafts, of which the questions are taken first that together mention most
   of what only this passage says; such are tried, chosen and imitated in the rounds
 - random edits: prompts about another passage of the same handbook
 - after round n: one edit for each passage and seed by the writer after so many rounds, as it was written
@@ -185,6 +185,8 @@ def main() -> None:
     tell("random edits", bench.written(chosen.seeds, shift=1))
     done = bench.loop.resume(chosen.save) if chosen.save else 0
     log = []
+    if done:
+        tell(f"after round {done}", bench.written(chosen.seeds))
     for number in range(done, chosen.rounds):
         at = time.monotonic()
         report = bench.loop.round(bench.train, number)

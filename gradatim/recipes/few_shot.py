@@ -88,7 +88,7 @@ class GridDialect:
         return Edit(edit.text(), KIND, tuple(pairs), edit.learning_rate, positions)
 
     def ranked(self, passage: Puzzle, lines: Sequence[str]) -> list[str]:
-        """As they come: settings of several drafts make no sense together."""
+        """As they come; settings of several drafts are not put together."""
         return [*lines]
 
     def plain(self, passage: Puzzle) -> Edit:

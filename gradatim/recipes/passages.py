@@ -13,7 +13,8 @@ model's own search.
 
 The passages of a document are studied together by one adapter: so a prompt is worth something only if it calls its
 passage and no other one to mind, and one training rewards the edits of all of them. A small model writes many prompts
-that would fit any passage, so of several drafts those are taken that together mention most of what only this one says.
+that would fit any passage, so of several drafts questions are taken first, and of these the ones that together mention
+most of what only this passage says.
 
 Limits: what tells a passage from the others must begin with its first words. A small model follows worked examples, not
 instructions, so the kinds of edits are few-shot prompts in English.
@@ -52,7 +53,7 @@ SETTINGS = Settings(
     trained_kind=FREE,
     drafts=4,
     tried=4,
-    pooled=len(KINDS),  # one draft of each kind: see docs/papers/seal.md
+    pooled=len(KINDS),  # untrained one draft of each kind: see docs/papers/seal.md
     seeds=1,
     finalists=1,
     final_seeds=0,
@@ -100,7 +101,7 @@ class PassageDialect:
         return (edit.kind,)
 
     def ranked(self, passage: Told, lines: Sequence[str]) -> list[str]:
-        """First what tells the passage from the others of its document."""
+        """Questions first, and first those that tell the passage from the others of its document."""
         return covering([line.strip() for line in lines], passage.text, passage.others)
 
     def read(self, passage: Told, text: str, kind: str) -> Edit | None:

@@ -25,7 +25,8 @@ imitate them from the base on. What differs from the published protocol, and why
   than its favourite in that place: sampling finds many wordings, and wrong values with them. A forward pass tells them
   apart where a training would have to. The writer imitates what is left.
 - *Pools.* What doubt leaves of one draft is little, so an edit is made of several: the first one's settings and the
-  lines of all, as far as they fit. Without doubt a pool only gathers errors.
+  lines of all, in the order that the dialect gives them, as they fit. Where lines can be wrong and none is doubted, a
+  pool only gathers errors.
 - *Forgetting counts.* What a training loses of other answers of the base is taken off its reward, where such are given
   as `guard`. The paper's reward sees only the passage.
 - *Equal effort.* Every trial takes equally many positions, so longer edits don't win by being longer; among edits that
@@ -118,7 +119,7 @@ class Dialect(Protocol[_Read]):
         ...
 
     def ranked(self, passage: _Read, lines: Sequence[str]) -> list[str]:
-        """Lines of several drafts in the order in which an edit made of them takes them, as long as they fit."""
+        """Lines of several drafts in the order in which an edit made of them takes those that fit."""
         ...
 
     def plain(self, passage: _Read) -> Edit:
@@ -218,7 +219,7 @@ class SelfEdits(Generic[Source]):
         ]
 
     def pools(self, task: Task[Source], drafts: Sequence[Edit]) -> list[Edit]:
-        """Drafts put together, `pooled` at a time: the heading of the first, the lines of all, as far as they fit.
+        """Drafts put together, `pooled` at a time: the heading of the first, the lines of all that fit.
 
         Which lines come first is the dialect's to say.
         """
@@ -230,9 +231,8 @@ class SelfEdits(Generic[Source]):
             text, first = group[0].heading, group[0]
             for line in self.dialect.ranked(task.passage, [*lines]):
                 longer = f"{text}{between}{line}" if text else line
-                if len(chat.raw(longer)) > most:
-                    break
-                text = longer
+                if len(chat.raw(longer)) <= most:
+                    text = longer
             edit = self.dialect.read(task.passage, text, first.kind)
             made.append(edit or first)
         return made

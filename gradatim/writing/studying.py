@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gradatim.model.bank import AdapterBank
 from gradatim.model.chat import ChatFormat
@@ -158,7 +159,7 @@ MOST_PROMPTS = 32
 
 MAX_TOKENS, TEMPERATURE, TOP_P = 90, 0.7, 0.9
 MOST_TOKENS = 160
-"""Of a list by a trained writer, which has learnt from the best of several lists: about 14 prompts."""
+"""Of a list put together from several, about 14 prompts, and so of what a writer that was shown such lists writes."""
 ELSEWHERE = 0.7
 """What a word of other texts costs; words of the text itself are worth up to log(texts + 1)."""
 
@@ -212,20 +213,21 @@ def prompts_in(written: str, text: str) -> list[str]:
 
 
 def covering(prompts: Sequence[str], text: str, others: Sequence[str]) -> list[str]:
-    """The same prompts, those first that together mention most of what this text says and `others` do not.
+    """The prompts, each once: questions first, and first those that together mention most of what only `text` says.
 
-    Questions stand before all else, since questions are what will be asked. One after the other, that prompt is next
-    whose words are worth most: of n texts, a word of this one that is in d of them log((n + 1) / d), a half of that
-    where a prompt before has mentioned it, a third after two; one of others only -`ELSEWHERE`. The shorter goes first.
+    Questions are what will be asked. Next is always the prompt whose words are worth most: of n texts, a word of `text`
+    that stands in d of them is worth log((n + 1) / d), a half of that where a prompt before has mentioned it, a third
+    after two; one of `others` alone costs `ELSEWHERE`. Of equals the shorter comes first.
     """
-    own, rest = stems(text), [stems(other) for other in others]
+    own, rest = _bag(text), [_bag(other) for other in others]
     holding = Counter(word for bag in (own, *rest) for word in bag)
     worth = {word: math.log((len(rest) + 2) / holding[word]) for word in own}
     mentioned = Counter[str]()
-    bags = {prompt: stems(prompt) for prompt in prompts}
+    bags = {prompt: _bag(prompt) for prompt in prompts}
 
     def gain(prompt: str) -> tuple[bool, float, int]:
-        new = sum(worth[word] / (1 + mentioned[word]) for word in bags[prompt] if word in worth)
+        # fsum: the order of a set's words may not break ties
+        new = math.fsum(worth[word] / (1 + mentioned[word]) for word in bags[prompt] if word in worth)
         strange = sum(word not in worth and word in holding for word in bags[prompt])
         return prompt.endswith("?"), new - ELSEWHERE * strange, -len(prompt)
 
@@ -235,6 +237,12 @@ def covering(prompts: Sequence[str], text: str, others: Sequence[str]) -> list[s
         left.remove(order[-1])
         mentioned.update(bags[order[-1]])
     return order
+
+
+@lru_cache(maxsize=4096)
+def _bag(text: str) -> frozenset[str]:
+    """Stems, so that "closes" is "close" too."""
+    return frozenset(word.removesuffix("e") for word in stems(text))
 
 
 def ends(chat: ChatFormat) -> tuple[int, ...]:

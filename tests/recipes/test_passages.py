@@ -97,36 +97,33 @@ def test_lists_are_put_together_as_one_list(bank: AdapterBank) -> None:
     loop = SelfEdits(bank, dialect, replace(SETTINGS, pooled=2))
     (pool,) = loop.pools(Task(HARBOUR, (), ()), [draft for draft in drafts if draft is not None])
     assert [part.strip() for part in pool.text.split("|")] == [
-        "Who may enter?",
         "When does it close?",
+        "Who may enter?",
         "It shuts at nine",
     ]
     assert pool.pairs == tuple(dialect.pair(part.strip(), HARBOUR) for part in pool.text.split("|"))
 
 
-def test_a_pool_begins_with_the_questions_that_tell_its_passage_from_others(bank: AdapterBank) -> None:
-    """Generic prompts and those about other passages come last, and what is asked twice over after what is not."""
+def test_a_pool_takes_what_fits_in_the_order_of_what_tells_its_passage_from_the_others(bank: AdapterBank) -> None:
     harbour, lamp = document([(one.subject, one.text) for one in (HARBOUR, LAMP)])
     assert (harbour.others, lamp.others) == ((LAMP.text,), (HARBOUR.text,))
-    prompts = [
-        "What is the thing about?",
-        "Who lights the lamp?",
-        "The harbour closes at nine o'clock.",
-        "Who says that the harbour closes?",
-        "Is the harbour open?",
-        "Why nine?",
-    ]
-    ranked = PassageDialect(bank.base.chat).ranked(harbour, prompts)
-    assert sorted(ranked) == sorted(prompts)
-    assert ranked[:2] == ["Who says that the harbour closes?", "Why nine?"]
-    assert ranked[-3:] == ["What is the thing about?", "Who lights the lamp?", "The harbour closes at nine o'clock."]
-    loop = SelfEdits(bank, PassageDialect(bank.base.chat), replace(SETTINGS, pooled=1, edit_tokens=None, max_tokens=50))
-    draft = loop.dialect.read(harbour, " | ".join(prompts), "questions")
+    dialect = PassageDialect(bank.base.chat)
+    said = "Who lights the lamp? | When is it that the harbour of which we are told closes? | Until nine?"
+    draft = dialect.read(harbour, said, "questions")
     assert draft is not None
-    (pool,) = loop.pools(Task(harbour, (), ()), [draft])
-    taken = [part.strip() for part in pool.text.split("|")]
-    assert 0 < len(taken) < len(prompts)
-    assert taken == ranked[: len(taken)]
+
+    def pooled(most: int) -> list[str]:
+        (pool,) = SelfEdits(bank, dialect, replace(SETTINGS, pooled=1, edit_tokens=most)).pools(
+            Task(harbour, (), ()), [draft]
+        )
+        return [part.strip() for part in pool.text.split("|")]
+
+    long, short, strange = dialect.ranked(harbour, said.split(" | "))
+    assert (long, short, strange) == (said.split(" | ")[1], "Until nine?", "Who lights the lamp?")
+    assert pooled(10_000) == [long, short, strange]
+    size = len(bank.base.chat.raw(f" {long}"))
+    assert pooled(size + 2) == [long]
+    assert pooled(size - 2) == [short, strange][: len(pooled(size - 2))]  # what is too long gives way to what fits
 
 
 def test_a_book_is_studied_by_one_adapter_and_what_is_not_asked_is_company(

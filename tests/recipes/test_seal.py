@@ -91,9 +91,13 @@ def test_a_pool_has_the_settings_of_its_first_draft_and_the_lines_of_all_that_fi
     assert (first.kind, first.learning_rate) == (drafts[0].kind, drafts[0].learning_rate)
     assert second.text.startswith(drafts[3].heading)
     short = SelfEdits(bank, dialect, replace(SETTINGS, pooled=3, max_tokens=60)).pools(task, drafts)[0]
-    assert first.text.startswith(short.text)
-    assert 0 < len(short.pairs) < len(first.pairs)
+    heading, *left = short.text.split("\n")
+    assert heading == drafts[0].heading
+    assert [line for line in dict.fromkeys(lines) if line in left] == left
+    assert 0 < len(left) < len(set(lines))
     assert len(bank.base.chat.raw(short.text)) <= 60
+    gone = next(line for line in dict.fromkeys(lines) if line not in left)  # nothing that fits is left out
+    assert len(bank.base.chat.raw("\n".join((short.text, gone)))) > 60
 
 
 # ----------------------------------------------------------------- reading
