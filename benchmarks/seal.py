@@ -329,7 +329,7 @@ def _biographies(parts: tuple[str, ...], chosen: argparse.Namespace) -> Found:
         with _headed(part):
             found, told = arms(world, chosen.rounds)
             show(found, told)
-        whole = {part: {name: scored.row() for name, scored in found.items()}, f"{part}: rounds": told}
+        whole |= {part: {name: scored.row() for name, scored in found.items()}, f"{part}: rounds": told}
         seconds[part] = round(time.monotonic() - began)
     if "sequence" in parts:
         strangers = people(chosen.lessons, random.Random(3), world.taken)

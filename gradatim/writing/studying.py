@@ -159,7 +159,7 @@ MOST_PROMPTS = 32
 
 MAX_TOKENS, TEMPERATURE, TOP_P = 90, 0.7, 0.9
 MOST_TOKENS = 160
-"""Of a list put together from several, about 14 prompts, and so of what a writer that was shown such lists writes."""
+"""Of a list put together from several, about 17 prompts, and so of what a writer that was shown such lists writes."""
 ELSEWHERE = 0.7
 """What a word of other texts costs; words of the text itself are worth up to log(texts + 1)."""
 
